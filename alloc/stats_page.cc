@@ -1,0 +1,266 @@
+// stats_page.cc: the writer of the page of statistics. Owned by the release thread; the exit and fork hooks call it
+// too.
+#include "alloc/stats_page.h"
+
+#include <string.h>
+
+#include <atomic>
+
+#include "alloc/os.h"
+
+namespace neap {
+namespace {
+
+constexpr size_t kPathBytes = 512;
+constexpr uint64_t kNsPerMs = 1'000'000;
+constexpr uint64_t kMsPerSample = 1'000;
+
+enum class State : uint32_t { kNone, kOpen, kFailed, kClosed };
+
+struct Writer {
+  std::atomic<State> state{State::kNone};
+  std::atomic<bool> busy{false};
+  StatsPage* page = nullptr;
+  bool file_stays = false;
+  char path[kPathBytes] = {};
+};
+
+Writer writer;
+
+// Held by whoever writes the ledger. Not waited for: a thread of the parent may have held it at fork, and an update
+// that is skipped is made good by the next.
+class Update {
+ public:
+  Update() : held_(!writer.busy.exchange(true, std::memory_order_acquire)) {}
+  ~Update() {
+    if (held_) writer.busy.store(false, std::memory_order_release);
+  }
+  Update(const Update&) = delete;
+  Update& operator=(const Update&) = delete;
+  bool Allowed() const { return held_ && writer.state.load(std::memory_order_acquire) == State::kOpen; }
+
+ private:
+  bool held_;
+};
+
+// While it lives, readers see an odd sequence.
+class Revision {
+ public:
+  explicit Revision(StatsPage* page) : sequence_(page->sequence), value_(sequence_.load(std::memory_order_relaxed)) {
+    sequence_.store(value_ | 1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+  }
+  ~Revision() { sequence_.store((value_ | 1) + 1, std::memory_order_release); }
+  Revision(const Revision&) = delete;
+  Revision& operator=(const Revision&) = delete;
+
+ private:
+  std::atomic_ref<uint32_t> sequence_;
+  uint32_t value_;
+};
+
+void CopyText(char* to, size_t size, const char* from) {
+  size_t length = strnlen(from, size - 1);
+  memcpy(to, from, length);
+  memset(to + length, 0, size - length);
+}
+
+// Appends to a text of `used` bytes in a buffer of kPathBytes; what does not fit makes the path useless, so it is
+// refused.
+struct PathBuilder {
+  char* text;
+  size_t used = 0;
+  bool fits = true;
+
+  void Add(const char* part, size_t length) {
+    if (length >= kPathBytes - used) {
+      fits = false;
+      return;
+    }
+    memcpy(text + used, part, length);
+    used += length;
+    text[used] = 0;
+  }
+  void AddNumber(uint64_t number) {
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+      digits[--at] = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number != 0);
+    Add(digits + at, sizeof digits - at);
+  }
+};
+
+// Field 22 of /proc/self/stat. The command, field 2, may itself hold blanks and brackets: count from its last bracket.
+uint64_t StartTime() {
+  char text[1024];
+  if (Os::ReadFile("/proc/self/stat", text, sizeof text) <= 0) return 0;
+  const char* at = strrchr(text, ')');
+  if (at == nullptr) return 0;
+  for (int field = 2; field < 22; ++field) {
+    at = strchr(at, ' ');
+    if (at == nullptr) return 0;
+    ++at;
+  }
+  uint64_t ticks = 0;
+  for (; *at >= '0' && *at <= '9'; ++at) ticks = ticks * 10 + static_cast<uint64_t>(*at - '0');
+  return ticks;
+}
+
+void ReadCommand(char* to, size_t size) {
+  long length = Os::ReadFile("/proc/self/cmdline", to, size);
+  if (length < 0) length = 0;
+  while (length > 0 && to[length - 1] == 0) --length;
+  for (long i = 0; i < length; ++i) {
+    if (to[i] == 0) to[i] = ' ';
+  }
+  memset(to + length, 0, size - static_cast<size_t>(length));
+}
+
+bool BuildPath(const char* prefix, uint64_t pid, uint64_t start_time) {
+  PathBuilder path{writer.path};
+  path.Add(prefix, strnlen(prefix, kPathBytes));
+  path.Add(".", 1);
+  path.AddNumber(pid);
+  path.Add(".", 1);
+  path.AddNumber(start_time);
+  return path.fits;
+}
+
+void RaiseTo(uint64_t& peak, uint64_t value) {
+  if (value > peak) peak = value;
+}
+
+void RaisePeaks(LedgerPeaks& peak, const Ledger& ledger) {
+  RaiseTo(peak.live, ledger.live);
+  RaiseTo(peak.cached, ledger.cached);
+  RaiseTo(peak.dirty, ledger.dirty);
+  RaiseTo(peak.metadata, ledger.metadata);
+  RaiseTo(peak.resident, ledger.Resident());
+  RaiseTo(peak.foreign, ledger.foreign);
+  RaiseTo(peak.anon, ledger.anon);
+  RaiseTo(peak.cgroup_used, ledger.cgroup_used);
+  if (ledger.headroom < peak.lowest_headroom) peak.lowest_headroom = ledger.headroom;
+}
+
+void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {
+  if (page.history_next > 0) {
+    // A clock that was set back must not stop the history for as long as it was set back.
+    uint64_t last = page.history[(page.history_next - 1) % kStatsHistory].time_ms;
+    if (now_ms >= last && now_ms - last < kMsPerSample) return;
+  }
+  page.history[page.history_next % kStatsHistory] = {.time_ms = now_ms,
+                                                     .live = ledger.live,
+                                                     .resident = ledger.Resident(),
+                                                     .anon = ledger.anon,
+                                                     .limit = ledger.limit,
+                                                     .headroom = ledger.headroom};
+  ++page.history_next;
+}
+
+void RetirePage() {
+  std::atomic_ref(writer.page->exited).store(1, std::memory_order_release);
+  if (!writer.file_stays) Os::UnlinkFile(writer.path);
+}
+
+StatsPage* OpenPage() { return writer.state.load(std::memory_order_acquire) == State::kOpen ? writer.page : nullptr; }
+
+// A page where a prefix asks for it, and where that cannot be had (the process changed its user or its root) the
+// default.
+bool MapPage(const char* prefix, uint64_t pid, uint64_t start_time) {
+  const char* places[] = {prefix, kStatsDefaultPrefix};
+  for (const char* place : places) {
+    if (place == nullptr || *place == 0 || !BuildPath(place, pid, start_time)) continue;
+    writer.page = static_cast<StatsPage*>(Os::MapSharedFile(writer.path, sizeof(StatsPage)));
+    writer.file_stays = place == prefix;
+    if (writer.page != nullptr) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool OpenStatsPage(const char* prefix) {
+  State state = writer.state.load(std::memory_order_acquire);
+  if (state != State::kNone) return state == State::kOpen;
+  bool idle = false;
+  if (!writer.busy.compare_exchange_strong(idle, true, std::memory_order_acquire)) return false;
+
+  State result = State::kFailed;
+  uint64_t pid = Os::ProcessId();
+  uint64_t start_time = StartTime();
+  bool refused = prefix != nullptr && strcmp(prefix, "0") == 0;
+  if (!refused && MapPage(prefix, pid, start_time)) {
+    StatsPage& page = *writer.page;
+    page.size = sizeof(StatsPage);
+    page.pid = pid;
+    page.start_time = start_time;
+    page.start_ms = page.update_ms = Os::RealtimeNs() / kNsPerMs;
+    CopyText(page.version, sizeof page.version, NEAP_VERSION);
+    ReadCommand(page.command, sizeof page.command);
+    page.now.limit = page.now.headroom = page.peak.lowest_headroom = UINT64_MAX;
+    // Last: a reader that sees the magic sees the rest.
+    std::atomic_ref(page.magic).store(kStatsMagic, std::memory_order_release);
+    result = State::kOpen;
+  }
+  state = State::kNone;
+  bool entered = writer.state.compare_exchange_strong(state, result, std::memory_order_release);
+  if (!entered && writer.page != nullptr) RetirePage();  // CloseStatsPage came in between
+  writer.busy.store(false, std::memory_order_release);
+  return entered && result == State::kOpen;
+}
+
+void PublishCgroup(const char* path) {
+  Update update;
+  if (!update.Allowed()) return;
+  Revision revision(writer.page);
+  CopyText(writer.page->cgroup, sizeof writer.page->cgroup, path);
+}
+
+void PublishLedger(const Ledger& ledger, uint64_t now_ns) {
+  Update update;
+  if (!update.Allowed()) return;
+  StatsPage& page = *writer.page;
+  Revision revision(&page);
+  page.now = ledger;
+  page.update_ms = now_ns / kNsPerMs;
+  RaisePeaks(page.peak, ledger);
+  AddSample(page, ledger, page.update_ms);
+}
+
+uint32_t* Doorbell() {
+  StatsPage* page = OpenPage();
+  return page == nullptr ? nullptr : &page->doorbell;
+}
+
+bool ShrinkRequested(uint64_t* target, uint32_t* number) {
+  StatsPage* page = OpenPage();
+  if (page == nullptr) return false;
+  *number = std::atomic_ref(page->shrink_request).load(std::memory_order_acquire);
+  *target = std::atomic_ref(page->shrink_target).load(std::memory_order_relaxed);
+  return *number != std::atomic_ref(page->shrink_done).load(std::memory_order_relaxed);
+}
+
+void AnswerShrink(uint32_t number, uint64_t freed) {
+  StatsPage* page = OpenPage();
+  if (page == nullptr) return;
+  std::atomic_ref(page->shrink_freed).store(freed, std::memory_order_relaxed);
+  std::atomic_ref(page->shrink_done).store(number, std::memory_order_release);
+  Os::FutexWake(&page->shrink_done, INT32_MAX, true);
+}
+
+// The page stays mapped: the release thread may be in the middle of an update.
+void CloseStatsPage() {
+  State before = writer.state.exchange(State::kClosed, std::memory_order_acq_rel);
+  if (before == State::kOpen) RetirePage();
+}
+
+void ForgetStatsPage() {
+  if (writer.page != nullptr) Os::Unmap(writer.page, sizeof(StatsPage));
+  writer.page = nullptr;
+  writer.busy.store(false, std::memory_order_relaxed);
+  writer.state.store(State::kNone, std::memory_order_release);
+}
+
+}  // namespace neap
