@@ -11,6 +11,7 @@ import sys
 MALLOC_FAMILY = """
     malloc calloc realloc reallocarray free cfree posix_memalign aligned_alloc memalign valloc pvalloc
     free_sized free_aligned_sized malloc_usable_size malloc_trim mallopt mallinfo mallinfo2 malloc_info malloc_stats
+    __libc_malloc __libc_calloc __libc_realloc __libc_free __libc_memalign __libc_valloc __libc_pvalloc
 """.split()
 NEW_AND_DELETE = [
     f"_Z{verb}{kind}"
@@ -65,7 +66,7 @@ def check_undefined(library, _):
         kind, name = line.split()[-2:]
         if kind == "U" and "@GLIBC_" not in name:
             yield f"undefined and not of libc: {name}"
-        if re.match(r"_Z(n[wa]|d[la])", name) or re.match(r"_ZNK?S", name):
+        if re.match(r"_Z(n[wa]|d[la])", name):
             yield f"leans on libstdc++ for {name}"
 
 

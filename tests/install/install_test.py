@@ -1,0 +1,130 @@
+"""Installs neap to a folder, and from its .deb into another, and uses what lies there.
+
+    install_test.py BUILD-FOLDER
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+build = None
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          **options)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def files(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
+
+
+class Test(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name).resolve()
+        self.prefix = self.folder / "prefix"
+
+    def expected(self, library_folder):
+        return sorted([
+            "bin/neap", "include/neap.h", "share/man/man1/neap.1", "share/doc/neap/copyright",
+            *(f"{library_folder}/{name}" for name in (
+                "libneap.so", "libneap.so.0", "pkgconfig/neap.pc", "cmake/neap/neapConfig.cmake",
+                "cmake/neap/neapConfig-relwithdebinfo.cmake", "cmake/neap/neapConfigVersion.cmake")),
+        ])
+
+    def library_folder(self, prefix):
+        [found] = prefix.rglob("libneap.so.0")
+        return found.parent
+
+    def try_out(self, prefix):
+        """The command runs, finds its library, and a program runs on it."""
+        library = self.library_folder(prefix) / "libneap.so"
+        self.assertIn("--help", run(prefix / "bin/neap", "--help"))
+        maps = run("cat", "/proc/self/maps", env={**os.environ, "LD_PRELOAD": str(library)})
+        self.assertIn(str(library.resolve()), maps)
+        maps = run(prefix / "bin/neap", "run", "--", "cat", "/proc/self/maps")
+        self.assertIn(str(library.resolve()), maps)
+
+    def install(self):
+        run("cmake", "--install", build, "--prefix", self.prefix)
+
+    def test_install(self):
+        self.install()
+        folder = self.library_folder(self.prefix).relative_to(self.prefix).as_posix()
+        self.assertEqual(files(self.prefix), self.expected(folder))
+        self.try_out(self.prefix)
+
+    def test_moved(self):
+        """Nothing of the prefix is written down in what was installed."""
+        self.install()
+        moved = self.folder / "moved"
+        self.prefix.rename(moved)
+        self.try_out(moved)
+        self.consume_by_pkg_config(moved)
+
+    def test_cmake_package(self):
+        self.install()
+        tree = self.folder / "consumer"
+        run("cmake", "-S", HERE / "consumer", "-B", tree, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "--build", tree)
+        run(tree / "c_program")
+        run(tree / "cc_program")
+
+    def consume_by_pkg_config(self, prefix):
+        library = self.library_folder(prefix)
+        flags = run("pkg-config", "--cflags", "--libs", "neap",
+                    env={**os.environ, "PKG_CONFIG_PATH": str(library / "pkgconfig")}).split()
+        for compiler, source in (("cc", "main.c"), ("c++", "main.cc")):
+            program = self.folder / source.replace(".", "_")
+            run(compiler, HERE / "consumer" / source, "-o", program, *flags)
+            run(program, env={**os.environ, "LD_LIBRARY_PATH": str(library)})
+
+    def test_pkg_config(self):
+        self.install()
+        self.consume_by_pkg_config(self.prefix)
+
+    def test_package(self):
+        run("cpack", "--config", build / "CPackConfig.cmake", "-B", self.folder)
+        [package] = self.folder.glob("neap_*.deb")
+        self.assertRegex(package.name, r"^neap_\d+\.\d+\.\d+_\w+\.deb$")
+
+        depends = {name.split()[0] for name in run("dpkg-deb", "--field", package, "Depends").split(", ")}
+        self.assertLessEqual({"libc6"}, depends)
+        self.assertLessEqual(depends, {"libc6", "libgcc-s1", "libstdc++6"})
+        scripts = self.folder / "control"
+        run("dpkg-deb", "--control", package, scripts)
+        self.assertIn("ldconfig", (scripts / "postinst").read_text())
+        self.assertRegex((scripts / "shlibs").read_text(), r"^libneap 0 neap")
+
+        root, state = self.folder / "root", self.folder / "state"
+        if os.geteuid() == 0:
+            for folder in (root, state / "info", state / "updates"):
+                folder.mkdir(parents=True)
+            (state / "status").touch()
+            run("dpkg", f"--instdir={root}", f"--admindir={state}", "--force-depends", "--force-script-chrootless",
+                "--install", package)
+        else:
+            run("dpkg-deb", "--extract", package, root)
+        usr = root / "usr"
+        folder = self.library_folder(usr).relative_to(usr).as_posix()
+        # Debian's rule: what is not stripped is no package.
+        self.assertNotIn(".debug_info", run("readelf", "-SW", usr / folder / "libneap.so.0"))
+        self.assertEqual(files(usr), self.expected(folder))
+        for path in usr.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                mode = 0o755 if path.parent.name == "bin" else 0o644
+                self.assertEqual(oct(path.stat().st_mode & 0o777), oct(mode), path)
+        self.try_out(usr)
+
+
+if __name__ == "__main__":
+    build = pathlib.Path(sys.argv.pop()).resolve()
+    unittest.main()
