@@ -70,7 +70,7 @@ std::string_view LimitReader::Read(const char* path) {
 }
 
 std::string_view LimitReader::ReadAt(const CgroupPath& path, int level, std::string_view file) {
-  if (!path.FileAt(level, file, file_, sizeof(file_))) return {};
+  if (!JoinPath(path.Level(level), file, file_, sizeof(file_))) return {};
   return Read(file_);
 }
 
@@ -198,23 +198,18 @@ void LimitWatcher::Aim(const LimitReader& reader) {
   const LimitReading& reading = reader.reading();
   int version = reading.binding_level < 0 ? 0 : reader.memory().version;
   std::string_view path = reading.binding_path;
-  bool same = version == target_.version && reading.limit == target_.limit && path.size() == target_.length &&
-              memcmp(path.data(), target_.text, path.size()) == 0;
+  bool same = version == target_.version && reading.limit == target_.limit &&
+              path == std::string_view(target_.text, target_.length);
   if (same || offered_.load(std::memory_order_acquire)) return;
   target_.version = version;
   target_.limit = reading.limit;
-  target_.length = path.size();
-  memcpy(target_.text, path.data(), path.size());
+  target_.length = 0;
+  for (char c : path) target_.text[target_.length++] = c;
   offered_.store(true, std::memory_order_release);
 }
 
-bool LimitWatcher::FileOfTarget(std::string_view file, char* out, size_t size) const {
-  if (target_.length + file.size() + 2 > size) return false;
-  memcpy(out, target_.text, target_.length);
-  out[target_.length] = '/';
-  memcpy(out + target_.length + 1, file.data(), file.size());
-  out[target_.length + 1 + file.size()] = 0;
-  return true;
+bool LimitWatcher::NameFile(std::string_view file) {
+  return JoinPath({target_.text, target_.length}, file, file_, sizeof(file_));
 }
 
 void LimitWatcher::CloseAll() {
@@ -231,7 +226,7 @@ void LimitWatcher::OpenV2() {
     const char* trigger;
   } kSources[] = {{"memory.events", nullptr}, {"memory.pressure", "some 150000 2000000"}};
   for (const auto& source : kSources) {
-    if (!FileOfTarget(source.file, file_, sizeof(file_))) continue;
+    if (!NameFile(source.file)) continue;
     int fd = Os::OpenForEvents(file_, source.trigger);
     if (fd >= 0) fds_[fd_count_++] = fd;
   }
@@ -244,7 +239,7 @@ void LimitWatcher::OpenV1() {
   constexpr std::string_view kSources[] = {"memory.oom_control", "memory.pressure_level", "memory.usage_in_bytes"};
   bool registered = false;
   for (std::string_view source : kSources) {
-    if (!FileOfTarget(source, file_, sizeof(file_))) continue;
+    if (!NameFile(source)) continue;
     int fd = Os::OpenForEvents(file_, nullptr);
     if (fd < 0) continue;
     char order[80];
@@ -259,7 +254,7 @@ void LimitWatcher::OpenV1() {
       end = PutNumber(end, target_.limit - LowMark(target_.limit));
     }
     *end = 0;
-    if (FileOfTarget("cgroup.event_control", file_, sizeof(file_))) {
+    if (NameFile("cgroup.event_control")) {
       int control = Os::OpenForEvents(file_, order);
       if (control >= 0) {
         registered = true;

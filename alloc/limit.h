@@ -60,8 +60,8 @@ class LimitReader {
   uint64_t membership_checked_ns_ = 0;
   uint64_t stall_since_ns_ = 0, stall_total_us_ = 0;
   int stall_level_ = -1;
-  char file_[4096];
-  char text_[8192];
+  char file_[4096] = {};
+  char text_[8192] = {};
 };
 
 // Wakes the release thread at once when the kernel reports pressure in the binding cgroup, which polling would see
@@ -92,7 +92,7 @@ class LimitWatcher {
   bool OpenTarget();
   void OpenV1();
   void OpenV2();
-  bool FileOfTarget(std::string_view file, char* out, size_t size) const;
+  bool NameFile(std::string_view file);  // of the target, in file_
   void CloseAll();
 
   // Hands target_ over: Aim writes it only while false, Run reads it only while true.
@@ -100,7 +100,7 @@ class LimitWatcher {
   Target target_;
   int fds_[4] = {};
   size_t fd_count_ = 0;
-  char file_[4096];
+  char file_[4096] = {};
 };
 
 }  // namespace neap

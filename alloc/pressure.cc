@@ -135,13 +135,13 @@ void FillLevels(CgroupPath* path, size_t mount_length) {
 
 }  // namespace
 
-bool CgroupPath::FileAt(int level, std::string_view file, char* out, size_t size) const {
-  size_t length = ends[level];
-  if (length + file.size() + 2 > size) return false;
-  memcpy(out, text, length);
-  out[length] = '/';
-  memcpy(out + length + 1, file.data(), file.size());
-  out[length + 1 + file.size()] = 0;
+bool JoinPath(std::string_view directory, std::string_view file, char* out, size_t size) {
+  if (directory.size() + file.size() + 2 > size) return false;
+  memcpy(out, directory.data(), directory.size());
+  out += directory.size();
+  *out++ = '/';
+  memcpy(out, file.data(), file.size());
+  out[file.size()] = 0;
   return true;
 }
 
@@ -182,8 +182,8 @@ void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_v
   // What does not fit is cut at a '/', so that an ancestor is left.
   size_t mount_length = length;
   while (best_below.size() > kRoom - length) best_below.remove_suffix(best_below.size() - best_below.rfind('/'));
-  memcpy(path->text + length, best_below.data(), best_below.size());
-  path->text[length + best_below.size()] = 0;
+  for (char c : best_below) path->text[length++] = c;
+  path->text[length] = 0;
   path->version = version;
   FillLevels(path, mount_length);
 }

@@ -27,9 +27,10 @@ struct CgroupPath {
   char text[4032] = {};  // leaves room for a file's name within PATH_MAX
 
   std::string_view Level(int level) const { return {text, ends[level]}; }
-  // Writes level's directory, '/' and the file's name, and a 0; false if `size` is too small.
-  bool FileAt(int level, std::string_view file, char* out, size_t size) const;
 };
+
+// Writes directory, '/', file and a 0; false if `size` is too small.
+bool JoinPath(std::string_view directory, std::string_view file, char* out, size_t size);
 
 // The texts are those of /proc/self/cgroup and /proc/self/mountinfo (either may be empty: version is 0 then).
 // `controller` is "memory" or "cpu". A path outside of what is mounted gives the mount's own directory, which in a
