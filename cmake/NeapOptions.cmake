@@ -33,7 +33,9 @@ target_compile_options(
             -Wcast-align
             -Wimplicit-fallthrough
             $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
-            $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>)
+            $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>
+            # clang before 19 does not call the sized forms of delete without it
+            $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fsized-deallocation>)
 if(NEAP_SANITIZE)
   target_compile_options(neap_options INTERFACE -fsanitize=${NEAP_SANITIZE} -fno-sanitize-recover=all
                                                 -fno-omit-frame-pointer)
