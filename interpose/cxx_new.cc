@@ -12,7 +12,9 @@
 //   - Its own nothrow forms, which call the throwing ones by name, hold the catch that a replaced operator new or a
 //     new_handler that throws makes necessary. So there is neither try nor catch, no personality routine and no landing
 //     pad in libneap.so: exceptions only pass through its frames.
-// A runtime that arrived later, below a plug-in and outside the global scope, is looked up when first needed.
+// A runtime that arrived later, below a plug-in and outside the global scope, is looked up when first needed. One that
+// is linked statically into the program shows us no more than what the weak references made the linker export: there a
+// throw of a handler, or of a replaced operator new, is not caught by the nothrow forms.
 #include <dlfcn.h>
 #include <stdlib.h>
 

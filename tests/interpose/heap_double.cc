@@ -1,0 +1,83 @@
+// heap_double.cc: a heap that hands out memory in a row, never uses it again, and does as the test says.
+#include "tests/interpose/heap_double.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "alloc/heap.h"
+#include "alloc/os.h"
+
+HeapDouble heap_double;
+
+namespace {
+
+constexpr size_t kSpace = size_t{1} << 36;
+constexpr size_t kMostRequest = size_t{1} << 30;
+
+char* Space() {
+  static std::atomic<char*> space;
+  if (space.load() == nullptr) {
+    void* mapped = mmap(nullptr, kSpace, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) abort();
+    char* none = nullptr;
+    space.compare_exchange_strong(none, static_cast<char*>(mapped));
+  }
+  return space.load();
+}
+
+// In front of each block is its size.
+size_t& SizeOf(void* block) { return static_cast<size_t*>(block)[-1]; }
+
+void* Hand(size_t size, size_t alignment) {
+  static std::atomic<size_t> used;
+  heap_double.size = size;
+  heap_double.alignment = alignment;
+  if (heap_double.refuse || size > kMostRequest || alignment > kMostRequest) return nullptr;
+  alignment = std::max(alignment, size_t{16});
+  const size_t at = used.fetch_add(size + alignment + 16);
+  if (at + size + alignment + 16 > kSpace) return nullptr;
+  void* block = Space() + ((at + 16 + alignment - 1) & ~(alignment - 1));
+  SizeOf(block) = std::max(size, size_t{1});
+  return block;
+}
+
+void Take(void* block, size_t size, size_t alignment) {
+  heap_double.freed = block;
+  heap_double.freed_size = size;
+  heap_double.freed_alignment = alignment;
+  ++heap_double.frees;
+}
+
+}  // namespace
+
+namespace neap {
+
+void* Allocate(size_t size) { return Hand(size, 0); }
+void* AllocateZeroed(size_t size) { return Hand(size, 0); }
+void* AllocateAligned(size_t size, size_t alignment) { return Hand(size, alignment); }
+void* Reallocate(void* block, size_t size) {
+  void* larger = Hand(size, 0);
+  if (larger != nullptr) memcpy(larger, block, std::min(size, SizeOf(block)));
+  return larger;
+}
+void Free(void* block) { Take(block, 0, 0); }
+void FreeSized(void* block, size_t size, size_t alignment) { Take(block, size, alignment); }
+size_t UsableSize(const void* block) { return block == nullptr ? 0 : SizeOf(const_cast<void*>(block)); }
+bool Trim() { return heap_double.trimmed; }
+
+void Os::WriteError(const char* text, size_t length) {
+  if (write(STDERR_FILENO, text, length) < 0) abort();
+}
+void Os::Abort() { abort(); }
+
+}  // namespace neap
+
+int neap_stats(neap_stats_t* stats) {
+  *stats = heap_double.stats;
+  return 0;
+}
