@@ -2,6 +2,7 @@
 
     self_test.py COMPILER
 """
+import json
 import pathlib
 import subprocess
 import sys
@@ -55,6 +56,14 @@ class Sources(unittest.TestCase):
         self.assertEqual(list(sources.check_format(self.root)), [])
         self.write("alloc/b.cc", "int   y ;\n")
         self.assertEqual(len(list(sources.check_format(self.root))), 1)
+
+    def test_compiled(self):
+        self.write("alloc/a.cc", "")
+        commands = [{"directory": str(self.root / "build"), "file": str(self.root / "alloc/a.cc")}]
+        self.write("build/compile_commands.json", json.dumps(commands))
+        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), [])
+        self.write("tests/a_test.cc", "")
+        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), ["tests/a_test.cc: in no target"])
 
 
 class Library(unittest.TestCase):

@@ -1,7 +1,9 @@
-"""Checks of the source tree: include layers, file length, format.
+"""Checks of the source tree: include layers, file length, format, and that no source is left out of the build.
 
     sources.py layers|length|format ROOT
+    sources.py compiled ROOT BUILD-FOLDER
 """
+import json
 import pathlib
 import re
 import subprocess
@@ -95,10 +97,19 @@ def check_format(root):
         yield "clang-format-14 failed"
 
 
+def check_compiled(root, build):
+    """A source that no target names is dead code, or a test that never runs."""
+    commands = json.loads(pathlib.Path(build, "compile_commands.json").read_text())
+    compiled = {pathlib.Path(command["directory"], command["file"]).resolve() for command in commands}
+    for path in tracked(root, (".cc", ".c")):
+        if path not in compiled and not path.is_relative_to(root / "tests/install/consumer"):
+            yield f"{path.relative_to(root)}: in no target"
+
+
 def main():
-    subject, root = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
-    check = {"layers": check_layers, "length": check_length, "format": check_format}[subject]
-    found = list(check(root))
+    root = pathlib.Path(sys.argv[2]).resolve()
+    checks = {"layers": check_layers, "length": check_length, "format": check_format, "compiled": check_compiled}
+    found = list(checks[sys.argv[1]](root, *sys.argv[3:]))
     print("\n".join(found) or "clean")
     return 1 if found else 0
 
