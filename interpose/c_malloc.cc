@@ -15,6 +15,7 @@
 #include <bit>
 
 #include "alloc/heap.h"
+#include "interpose/replaced.h"
 
 namespace {
 
@@ -66,12 +67,12 @@ void cfree(void* block) noexcept { free(block); }
 
 // The size is checked where the block is known to be ours; a free of the program's own has no use for it.
 void free_sized(void* block, size_t size) noexcept {
-  if (&free != &neap_default_free) return free(block);
+  if (neap::IsReplaced(&free, &neap_default_free)) return free(block);
   neap::FreeSized(block, size, 0);
 }
 
 void free_aligned_sized(void* block, size_t alignment, size_t size) noexcept {
-  if (&free != &neap_default_free) return free(block);
+  if (neap::IsReplaced(&free, &neap_default_free)) return free(block);
   neap::FreeSized(block, size, alignment);
 }
 

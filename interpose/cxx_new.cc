@@ -22,6 +22,7 @@
 #include <new>
 
 #include "alloc/os.h"
+#include "interpose/replaced.h"
 
 namespace {
 
@@ -73,7 +74,7 @@ constinit RuntimeFunction<std::new_handler()> get_new_handler("_ZSt15get_new_han
   neap::Os::Abort();
 }
 
-std::new_handler NewHandler() {
+[[gnu::noinline, gnu::cold]] std::new_handler NewHandler() {
   auto* get = get_new_handler.Find();
   return get != nullptr ? get() : nullptr;
 }
@@ -119,23 +120,22 @@ constinit RuntimeFunction<NothrowAlignedFunction> nothrow_new_array_aligned("_Zn
 
 constexpr std::nothrow_t kNothrow;
 
-// The catch of the runtime's form is needed where the throwing form that it calls may throw: if the program replaced
-// it, or if there is a handler.
 template <class Function, class... Alignment>
-[[gnu::noinline, gnu::cold]] void* NewCatching(bool replaced, RuntimeFunction<Function>& form, size_t size,
-                                               Alignment... alignment) {
-  if (!replaced && NewHandler() == nullptr) return nullptr;
+[[gnu::noinline, gnu::cold]] void* NewCatching(RuntimeFunction<Function>& form, size_t size, Alignment... alignment) {
   auto* catching = form.Find();
   return catching != nullptr ? catching(size, alignment..., kNothrow) : ::operator new(size, alignment...);
 }
 
+// The catch of the runtime's form is needed where the throwing form that it calls may throw: if the program replaced
+// it, or if there is a handler.
 template <class Function, class... Alignment>
 void* NewOrNull(bool replaced, RuntimeFunction<Function>& form, size_t size, Alignment... alignment) {
   if (!replaced) [[likely]] {
     if (void* block = AskMalloc(size, alignment...)) [[likely]]
       return block;
+    if (NewHandler() == nullptr) return nullptr;
   }
-  return NewCatching(replaced, form, size, alignment...);
+  return NewCatching(form, size, alignment...);
 }
 
 }  // namespace
@@ -161,13 +161,14 @@ void* operator new[](size_t size, std::align_val_t alignment) __attribute__((ali
 
 namespace {
 
-bool NewReplaced() { return static_cast<NewFunction*>(&::operator new) != &neap_default_new; }
+bool NewReplaced() { return neap::IsReplaced<NewFunction>(&::operator new, &neap_default_new); }
 bool NewArrayReplaced() {
-  return NewReplaced() || static_cast<NewFunction*>(&::operator new[]) != &neap_default_new_array;
+  return NewReplaced() || neap::IsReplaced<NewFunction>(&::operator new[], &neap_default_new_array);
 }
-bool NewAlignedReplaced() { return static_cast<NewAlignedFunction*>(&::operator new) != &neap_default_new_aligned; }
+bool NewAlignedReplaced() { return neap::IsReplaced<NewAlignedFunction>(&::operator new, &neap_default_new_aligned); }
 bool NewArrayAlignedReplaced() {
-  return NewAlignedReplaced() || static_cast<NewAlignedFunction*>(&::operator new[]) != &neap_default_new_array_aligned;
+  return NewAlignedReplaced() ||
+         neap::IsReplaced<NewAlignedFunction>(&::operator new[], &neap_default_new_array_aligned);
 }
 
 }  // namespace
