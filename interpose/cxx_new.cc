@@ -127,13 +127,13 @@ template <class Function, class... Alignment>
 }
 
 // The catch of the runtime's form is needed where the throwing form that it calls may throw: if the program replaced
-// it, or if there is a handler.
+// it, or if there is a handler. A null for size 0 is left to RetryNew.
 template <class Function, class... Alignment>
 void* NewOrNull(bool replaced, RuntimeFunction<Function>& form, size_t size, Alignment... alignment) {
   if (!replaced) [[likely]] {
     if (void* block = AskMalloc(size, alignment...)) [[likely]]
       return block;
-    if (NewHandler() == nullptr) return nullptr;
+    if (size != 0 && NewHandler() == nullptr) return nullptr;
   }
   return NewCatching(form, size, alignment...);
 }

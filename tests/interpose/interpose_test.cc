@@ -41,7 +41,7 @@ struct Thrown {};
 }  // namespace
 
 void* operator new(size_t size) {
-  static auto* const next = reinterpret_cast<void* (*)(size_t)>(dlsym(RTLD_NEXT, "_Znwm"));
+  static auto* next = reinterpret_cast<void* (*)(size_t)>(dlsym(RTLD_NEXT, "_Znwm"));
   ++news;
   if (new_throws) throw Thrown();
   return next(size);
@@ -82,7 +82,7 @@ std::pair<bool, int> Refused(void* (*call)()) {
 }
 
 TEST(CMalloc, NullComesWithNoMemory) {
-  static void* const block = malloc(8);
+  static void* block = malloc(8);
   EXPECT_EQ(Refused([] { return malloc(0); }), kNoMemory);
   EXPECT_EQ(Refused([] { return malloc(1); }), kNoMemory);
   EXPECT_EQ(Refused([] { return calloc(0, 0); }), kNoMemory);
@@ -98,7 +98,7 @@ TEST(CMalloc, NullComesWithNoMemory) {
 
 TEST(CMalloc, SizesThatOverflowAreNoMemoryAndNeverReachTheHeap) {
   static volatile size_t most = SIZE_MAX;
-  static void* const block = malloc(8);
+  static void* block = malloc(8);
   heap_double.size = kOther;
   EXPECT_EQ(Outcome([] { return calloc(most, 2); }), kNoMemory);
   EXPECT_EQ(Outcome([] { return calloc(most / 2 + 2, 2); }), kNoMemory);
