@@ -29,7 +29,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 def tracked(root, suffixes=SUFFIXES):
     """Files of the tree that git tracks or would track, so that no build folder is looked at."""
     listed = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         check=True, capture_output=True, text=True).stdout
     names = [name for name in listed.split("\0") if name.endswith(suffixes)]
     return [path for path in (pathlib.Path(root, name) for name in sorted(set(names))) if path.is_file()]
