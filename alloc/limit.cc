@@ -277,6 +277,11 @@ bool LimitWatcher::OpenTarget() {
   return fd_count_ > 0;
 }
 
+void LimitWatcher::ForgetInChild() {
+  fd_count_ = 0;
+  offered_.store(target_.version != 0, std::memory_order_relaxed);
+}
+
 bool LimitWatcher::Run(bool (*wake)(void*), void* context) {
   bool ever_opened = false;
   for (;;) {

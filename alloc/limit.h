@@ -78,6 +78,9 @@ class LimitWatcher {
   // neither sees neap's descriptors nor closes them, and neap never closes one that has become the program's.
   bool Run(bool (*wake)(void* context), void* context);
 
+  // In a forked child, before Run is started there: the parent's descriptors are not the child's.
+  void ForgetInChild();
+
   static constexpr uint64_t kRecheckNs = 10'000'000'000;
   static constexpr uint64_t kMinGapNs = 50'000'000;
 

@@ -436,6 +436,18 @@ TEST_F(WatcherTest, ALimitThatIsLiftedIsWatchedNoMore) {
   EXPECT_EQ(system_.opened.size(), 4u);
 }
 
+TEST_F(WatcherTest, AForkedChildOpensItsOwn) {
+  Aim();
+  system_.events = {[this] {  // forked while the parent's thread waits: none of its descriptors are in the child
+    system_.open.clear();
+    watcher_->ForgetInChild();
+    EXPECT_TRUE(Run(1));
+    return 0;
+  }};
+  EXPECT_TRUE(Run(2));
+  EXPECT_EQ(system_.opened.size(), 4u);
+}
+
 // Both serve before any constructor has run.
 constinit LimitReader static_reader;
 constinit LimitWatcher static_watcher;
