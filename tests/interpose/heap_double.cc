@@ -1,6 +1,7 @@
 // heap_double.cc: a heap that hands out memory in a row, never uses it again, and does as the test says.
 #include "tests/interpose/heap_double.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,7 +42,8 @@ void* Hand(size_t size, size_t alignment) {
   alignment = std::max(alignment, size_t{16});
   const size_t at = used.fetch_add(size + alignment + 16);
   if (at + size + alignment + 16 > kSpace) return nullptr;
-  void* block = Space() + ((at + 16 + alignment - 1) & ~(alignment - 1));
+  char* block = Space() + at + 16;
+  block += -reinterpret_cast<uintptr_t>(block) & (alignment - 1);
   SizeOf(block) = std::max(size, size_t{1});
   return block;
 }
