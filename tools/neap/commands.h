@@ -1,0 +1,17 @@
+// commands.h: the subcommands. Each adds itself to the command line; its action runs once the line is parsed.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace neap::command {
+
+// exit_code: what the action leaves for main to return. after_dashes: the words after "--", if there is one.
+void AddRun(CLI::App& app, const std::optional<std::vector<std::string>>& after_dashes, int* exit_code);
+void AddStat(CLI::App& app, int* exit_code);
+void AddShrink(CLI::App& app, int* exit_code);
+void AddDoctor(CLI::App& app, int* exit_code);
+
+}  // namespace neap::command

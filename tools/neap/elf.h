@@ -1,0 +1,38 @@
+// elf.h: what an ELF file tells about whether an interposed malloc reaches it.
+#pragma once
+
+#include <stdint.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace neap::command {
+
+struct AllocatorInside {
+  std::string family;    // "jemalloc"
+  std::string evidence;  // the symbol or the text that told
+};
+
+struct ElfFile {
+  uint16_t machine = 0;     // EM_X86_64
+  bool is_64_bit = false;   // the rest is only read if it is
+  bool executable = false;  // has an entry point and is no library
+  std::string interpreter;  // the loader it asks for; empty in a static program
+  bool dynamic = false;     // has symbols to link at run time
+  bool exports_malloc = false;
+  bool is_go = false;  // Go's runtime maps its heap itself
+  std::vector<std::string> needed;
+  std::vector<std::string> search_path;  // DT_RUNPATH or DT_RPATH, $ORIGIN replaced
+  std::vector<AllocatorInside> allocators;
+};
+
+// Nothing if the file is no ELF file, or cannot be read (`problem` is then set).
+std::optional<ElfFile> ReadElf(const std::string& path, std::string* problem);
+
+std::string MachineName(uint16_t machine);
+
+// The files of the libraries that the loader would load with it, as far as they can be found without running it.
+std::vector<std::string> NeededFiles(const ElfFile& elf);
+
+}  // namespace neap::command

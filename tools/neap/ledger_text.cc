@@ -1,0 +1,136 @@
+// ledger_text.cc: a page of statistics as a person's table and as JSON.
+#include "tools/neap/ledger_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "alloc/pressure.h"
+#include "tools/neap/bytes.h"
+
+namespace neap::command {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* LevelName(uint32_t level) {
+  switch (static_cast<PressureLevel>(level)) {
+    case PressureLevel::kAmple:
+      return "ample";
+    case PressureLevel::kLow:
+      return "low";
+    case PressureLevel::kCritical:
+      return "critical";
+  }
+  return "unknown";
+}
+
+std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
+  return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
+}
+
+// A command line may hold anything: nothing of it may reach the terminal as a control sequence.
+std::string Printable(const char* text) {
+  std::string copy(text);
+  std::replace_if(
+      copy.begin(), copy.end(), [](unsigned char c) { return c < ' ' || c >= 0x7f; }, '?');
+  return copy;
+}
+
+}  // namespace
+
+Json BytesOrNull(uint64_t bytes) { return bytes == kNoLimit ? Json() : Json(bytes); }
+
+int64_t Residual(const Ledger& ledger) {
+  return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
+}
+
+uint64_t PeakAnon(const StatsPage& page) { return std::max(page.peak.anon, page.peak.resident); }
+
+std::string FormatDuration(uint64_t ms) {
+  double seconds = static_cast<double>(ms) / 1000;
+  if (seconds < 9.95) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 120) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 7200) return fmt::format("{:.1f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
+  const Ledger& now = page.now;
+  auto since = [now_ms](uint64_t ms) { return FormatDuration(now_ms > ms ? now_ms - ms : 0); };
+  std::string text = fmt::format("{} (pid {}, neap {}, page kept for {}, read {} ago{})\n", Printable(page.command),
+                                 page.pid, Printable(page.version), since(page.start_ms), since(page.update_ms),
+                                 page.exited != 0 ? ", ended normally" : "");
+  text += Row(" ", "live", FormatBytes(now.live), "in blocks handed out and not yet freed");
+  text += Row("+", "cached", FormatBytes(now.cached), "free blocks in pages that also hold live ones, and in caches");
+  text += Row("+", "dirty", FormatBytes(now.dirty), "pages without a live block, not yet given back");
+  text += Row("+", "metadata", FormatBytes(now.metadata), "neap's own");
+  text += Row("=", "resident", FormatBytes(now.Resident()),
+              fmt::format("of neap; peak {}", FormatBytes(page.peak.resident)));
+  if (now.anon == 0) {
+    text += Row(" ", "anon", "-", "the kernel's figures were not read yet");
+  } else {
+    text += Row("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: JVM heap, stacks, mmap");
+    text += Row("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
+    text += Row("=", "anon", FormatBytes(now.anon),
+                fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));
+  }
+  if (now.limit == kNoLimit) {
+    text += Row(" ", "limit", "none", "");
+  } else {
+    text += Row(" ", "limit", FormatBytes(now.limit), Printable(page.cgroup));
+    text += Row(" ", "headroom", FormatBytes(now.headroom),
+                fmt::format("{}; lowest seen {}", LevelName(now.level), FormatBytes(page.peak.lowest_headroom)));
+  }
+  text += Row(" ", "given back", FormatBytes(now.released),
+              fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
+  text += fmt::format("  arenas {}, purges {}, callbacks {}, limit changes {}, overruns {}\n", now.arenas, now.purges,
+                      now.callbacks, now.limit_changes, now.overruns);
+  return text;
+}
+
+Json LedgerJson(const StatsPage& page) {
+  const Ledger& now = page.now;
+  const LedgerPeaks& peak = page.peak;
+  return {
+      {"pid", page.pid},
+      {"command", Printable(page.command)},
+      {"version", Printable(page.version)},
+      {"start_ms", page.start_ms},
+      {"update_ms", page.update_ms},
+      {"exited", page.exited != 0},
+      {"live", now.live},
+      {"cached", now.cached},
+      {"dirty", now.dirty},
+      {"metadata", now.metadata},
+      {"resident", now.Resident()},
+      {"foreign", now.foreign},
+      {"residual", now.anon == 0 ? 0 : Residual(now)},
+      {"anon", now.anon},
+      {"limit", BytesOrNull(now.limit)},
+      {"headroom", BytesOrNull(now.headroom)},
+      {"level", LevelName(now.level)},
+      {"cgroup", Printable(page.cgroup)},
+      {"cgroup_used", now.cgroup_used},
+      {"released", now.released},
+      {"regret", now.regret},
+      {"purges", now.purges},
+      {"callbacks", now.callbacks},
+      {"limit_changes", now.limit_changes},
+      {"overruns", now.overruns},
+      {"arenas", now.arenas},
+      {"peak",
+       {{"live", peak.live},
+        {"cached", peak.cached},
+        {"dirty", peak.dirty},
+        {"metadata", peak.metadata},
+        {"resident", peak.resident},
+        {"foreign", peak.foreign},
+        {"anon", peak.anon},
+        {"cgroup_used", peak.cgroup_used},
+        {"lowest_headroom", BytesOrNull(peak.lowest_headroom)}}},
+  };
+}
+
+}  // namespace neap::command

@@ -1,0 +1,227 @@
+// pages.cc: pages of statistics as seen from outside the process that writes them.
+#include "tools/neap/pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <system_error>
+
+#include "tools/neap/failure.h"
+#include "tools/neap/proc.h"
+
+namespace neap::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kDayMs = 24ull * 3600 * 1000;
+constexpr int kReadTries = 1000;
+
+bool IsNeapLibrary(const Mapping& mapping) {
+  size_t slash = mapping.path.rfind('/');
+  return slash != std::string::npos && mapping.path.compare(slash + 1, 10, "libneap.so") == 0;
+}
+
+std::string WithoutDeleted(const std::string& path) {
+  constexpr std::string_view kMark = " (deleted)";
+  return path.ends_with(kMark) ? path.substr(0, path.size() - kMark.size()) : path;
+}
+
+// Removing is best effort throughout: what cannot be removed now is tried again by the next call.
+void Remove(const fs::path& path) {
+  std::error_code ignored;
+  fs::remove_all(path, ignored);
+}
+
+std::vector<fs::path> FilesWithPrefix(const fs::path& prefix) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  std::string start = prefix.filename().string() + ".";
+  for (const fs::directory_entry& entry : fs::directory_iterator(prefix.parent_path(), error)) {
+    if (entry.path().filename().string().starts_with(start)) files.push_back(entry.path());
+  }
+  return files;
+}
+
+void TakeBiggest(std::optional<StatsPage>& biggest, const StatsPage& page) {
+  if (!biggest || page.peak.resident > biggest->peak.resident) biggest = page;
+}
+
+}  // namespace
+
+uint64_t NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+bool WriterRuns(const StatsPage& page) {
+  pid_t pid = static_cast<pid_t>(page.pid);
+  return ProcessRuns(pid) && StartTime(pid) == page.start_time;
+}
+
+PageView::~PageView() {
+  if (page_ != nullptr) munmap(page_, sizeof(StatsPage));
+}
+
+// inode: what the file has to be, 0 where any will do.
+std::optional<PageView> PageView::Map(const std::string& path, Access access, uint64_t inode, std::string* problem) {
+  bool write = access == Access::kWrite;
+  int fd = open(path.c_str(), (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    *problem = strerror(errno);
+    return std::nullopt;
+  }
+  struct stat status {};
+  void* memory = MAP_FAILED;
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || (inode != 0 && status.st_ino != inode)) {
+    *problem = "not a page of statistics";
+  } else if (static_cast<size_t>(status.st_size) < sizeof(StatsPage)) {
+    *problem = "too short for a page of statistics";
+  } else {
+    memory = mmap(nullptr, sizeof(StatsPage), write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) *problem = strerror(errno);
+  }
+  close(fd);
+  if (memory == MAP_FAILED) return std::nullopt;
+
+  PageView view(static_cast<StatsPage*>(memory));
+  uint64_t magic = std::atomic_ref(view.page_->magic).load(std::memory_order_acquire);
+  if (magic == kStatsMagic) return view;
+  *problem = magic >> 32 == kStatsMagic >> 32
+                 ? fmt::format("its layout is version {}, this command reads version {}: use the neap of that process",
+                               magic & UINT32_MAX, kStatsMagic & UINT32_MAX)
+                 : "not a page of statistics";
+  return std::nullopt;
+}
+
+PageView PageView::OfFile(const std::string& path) {
+  std::string problem;
+  std::optional<PageView> view = Map(path, Access::kRead, 0, &problem);
+  if (!view) throw Failure(kNoAccess, fmt::format("{}: {}", path, problem));
+  return std::move(*view);
+}
+
+// Found by what the process maps and not by name: that holds in other mount and process namespaces, for any NEAP_STATS,
+// after the file was removed, and never takes the page that a process left before its last exec.
+PageView PageView::OfProcess(pid_t pid, Access access) {
+  RequireProcess(pid);
+  std::optional<std::vector<Mapping>> mappings = ReadMappings(pid);
+  if (!mappings) {
+    if (!ProcessRuns(pid)) throw Failure(kNoAccess, fmt::format("process {} has ended", pid));
+    if (CommandLine(pid).empty()) throw Failure(kNo, fmt::format("{} is a thread of the kernel, not on neap", pid));
+    throw Failure(kNoAccess, fmt::format("may not read the memory map of {}: run as its user or as root", pid));
+  }
+  bool on_neap = false;
+  std::string problem;
+  for (const Mapping& mapping : *mappings) {
+    on_neap |= IsNeapLibrary(mapping);
+    if (!mapping.shared() || mapping.end - mapping.begin < sizeof(StatsPage)) continue;
+    if (mapping.path.find("neap") == std::string::npos && !ProcessEnvironment(pid, "NEAP_STATS")) continue;
+    std::string path = WithoutDeleted(mapping.path);
+    std::string by_address = fmt::format("map_files/{:x}-{:x}", mapping.begin, mapping.end);
+    for (const std::string& place : {ProcPath(pid, "root") + path, path, ProcPath(pid, by_address)}) {
+      std::string this_problem;
+      std::optional<PageView> view = Map(place, access, mapping.inode, &this_problem);
+      if (view) return std::move(*view);
+      if (problem.empty()) problem = this_problem;
+    }
+  }
+  if (!problem.empty()) throw Failure(kNoAccess, fmt::format("the page of {} cannot be used: {}", pid, problem));
+  if (on_neap) {
+    throw Failure(kNo, fmt::format("{} runs on neap but keeps no page: it never held enough to give back, or has "
+                                   "NEAP_STATS=0, or no room in /dev/shm",
+                                   pid));
+  }
+  throw Failure(kNo,
+                fmt::format("{} is not on neap: start it by 'neap run -- CMD', or ask 'neap doctor {}'", pid, pid));
+}
+
+StatsPage PageView::Read() const {
+  std::atomic_ref<uint32_t> sequence(page_->sequence);
+  StatsPage copy;
+  for (int i = 0; i < kReadTries; ++i) {
+    uint32_t before = sequence.load(std::memory_order_acquire);
+    memcpy(&copy, page_, sizeof copy);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (before % 2 == 0 && sequence.load(std::memory_order_relaxed) == before) break;
+    sched_yield();
+  }
+  // The texts come from another process.
+  copy.version[sizeof copy.version - 1] = copy.command[sizeof copy.command - 1] = copy.cgroup[sizeof copy.cgroup - 1] =
+      0;
+  return copy;
+}
+
+void RunPages::Collect(bool all) {
+  for (const fs::path& file : FilesWithPrefix(prefix_)) {
+    try {
+      StatsPage page = PageView::OfFile(file).Read();
+      // A process of another namespace cannot be told from one that is gone, but it goes on writing.
+      if (!all && page.exited == 0) continue;
+      ++count_;
+      TakeBiggest(biggest_, page);
+      if (page.exited == 0 && !WriterRuns(page)) TakeBiggest(killed_, page);
+    } catch (const Failure&) {
+      if (!all) continue;  // being made
+    }
+    Remove(file);
+  }
+}
+
+void SavePage(const StatsPage& page, const std::string& path) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(&page), sizeof page);
+  file.close();
+  if (!file) throw Failure(kRunFailed, fmt::format("cannot write {}: {}", path, strerror(errno)));
+}
+
+std::string MakeRunFolder() {
+  std::string name = fmt::format("neap-run.{}.{}.XXXXXX", getpid(), StartTime(getpid()));
+  for (const fs::path& place : {fs::path(kStatsDefaultPrefix).parent_path(), fs::path("/tmp")}) {
+    std::string folder = place / name;
+    if (mkdtemp(folder.data()) == nullptr) continue;
+    // Root's command may go on as another user, who must be able to add a page but not to touch those of others.
+    if (geteuid() == 0) chmod(folder.c_str(), 01733);
+    return folder;
+  }
+  return "";
+}
+
+void RemoveStalePages() {
+  std::error_code error;
+  fs::path shared_memory = fs::path(kStatsDefaultPrefix).parent_path();
+  for (const fs::directory_entry& entry : fs::directory_iterator(shared_memory, error)) {
+    std::string name = entry.path().filename().string();
+    int pid = 0;
+    unsigned long start_time = 0;
+    bool page = sscanf(name.c_str(), "neap.%d.%lu", &pid, &start_time) == 2;
+    bool run = !page && sscanf(name.c_str(), "neap-run.%d.%lu", &pid, &start_time) == 2;
+    if (!page && !run) continue;
+    if (StartTime(pid) == start_time && ProcessRuns(pid)) continue;
+    struct stat status {};
+    if (lstat(entry.path().c_str(), &status) != 0) continue;
+    uint64_t written_ms = static_cast<uint64_t>(status.st_mtime) * 1000;
+    bool exited = false;
+    if (page) {
+      try {
+        StatsPage content = PageView::OfFile(entry.path()).Read();
+        written_ms = std::max(written_ms, content.update_ms);
+        exited = content.exited != 0;
+      } catch (const Failure&) {  // another version, or not ours to read: its file tells its age
+      }
+    }
+    if (exited || written_ms + kDayMs < NowMs()) Remove(entry.path());
+  }
+}
+
+}  // namespace neap::command

@@ -1,0 +1,77 @@
+// pages.h: pages of statistics as seen from outside the process that writes them.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "alloc/stats_page.h"
+
+namespace neap::command {
+
+enum class Access { kRead, kWrite };  // kWrite: to place the order of `neap shrink`
+
+// A page mapped here. Stays readable when the process ends and when the file is removed.
+class PageView {
+ public:
+  // Ends the command with a line that says why there is none: no such process, not ours to read, not on neap, no page.
+  static PageView OfProcess(pid_t pid, Access access);
+  static PageView OfFile(const std::string& path);
+
+  PageView(PageView&& other) noexcept : page_(std::exchange(other.page_, nullptr)) {}
+  PageView(const PageView&) = delete;
+  PageView& operator=(const PageView&) = delete;
+  ~PageView();
+
+  // One state of the page between two updates.
+  StatsPage Read() const;
+  // For the words of the order alone.
+  StatsPage& shared() const { return *page_; }
+
+ private:
+  explicit PageView(StatsPage* page) : page_(page) {}
+  static std::optional<PageView> Map(const std::string& path, Access access, uint64_t inode, std::string* problem);
+
+  StatsPage* page_;
+};
+
+// The page is of a process that runs now.
+bool WriterRuns(const StatsPage& page);
+
+uint64_t NowMs();  // CLOCK_REALTIME, as in the page
+
+// The pages of the processes of one `neap run`, which all begin with one prefix.
+class RunPages {
+ public:
+  explicit RunPages(std::filesystem::path prefix) : prefix_(std::move(prefix)) {}
+
+  // Takes in the pages of processes that have ended and removes their files, so that a command with many short
+  // processes does not fill the memory that it is being measured in. `all`: also of those that run or were killed.
+  void Collect(bool all);
+
+  const std::optional<StatsPage>& biggest() const { return biggest_; }  // by the peak of its resident bytes
+  const std::optional<StatsPage>& killed() const { return killed_; }    // biggest of those that came to no normal exit
+  size_t count() const { return count_; }
+
+ private:
+  std::filesystem::path prefix_;
+  std::optional<StatsPage> biggest_;
+  std::optional<StatsPage> killed_;
+  size_t count_ = 0;
+};
+
+// A folder for the pages of one `neap run`, in memory where that can be; empty if it can be made nowhere.
+std::string MakeRunFolder();
+
+// Writes a copy of a page that `neap stat FILE` reads.
+void SavePage(const StatsPage& page, const std::string& path);
+
+// Removes from /dev/shm the pages that nobody will read: those of a normal exit, and those of processes that are gone
+// and have written nothing for a day.
+void RemoveStalePages();
+
+}  // namespace neap::command
