@@ -161,4 +161,9 @@ BENCHMARK(Calloc)->Arg(256)->Arg(16 << 10)->Arg(1 << 20);
 }  // namespace
 }  // namespace bench
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  bench::Warm(256 * bench::kMiB);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+}
