@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "alloc/fast_path.h"
 #include "alloc/heap.h"
 #include "interpose/replaced.h"
 
@@ -36,9 +37,9 @@ size_t PageSize() { return static_cast<size_t>(getpagesize()); }
 
 extern "C" {
 
-void* malloc(size_t size) noexcept { return OrNoMemory(neap::Allocate(size)); }
+void* malloc(size_t size) noexcept { return OrNoMemory(neap::FastAllocate(size)); }
 
-[[gnu::visibility("hidden")]] void neap_default_free(void* block) noexcept { neap::Free(block); }
+[[gnu::visibility("hidden")]] void neap_default_free(void* block) noexcept { neap::FastFree(block); }
 void free(void* block) noexcept __attribute__((alias("neap_default_free")));
 
 void* calloc(size_t count, size_t size) noexcept {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "alloc/fast_path.h"
 #include "alloc/heap.h"
 #include "alloc/os.h"
 
@@ -59,7 +60,13 @@ void Take(void* block, size_t size, size_t alignment) {
 
 namespace neap {
 
-void* Allocate(size_t size) { return Hand(size, 0); }
+constinit HotState g_hot;  // zero, as before the start: the hit paths of malloc and free lead to the slow ones
+
+void* AllocateSlow(size_t size) { return Hand(size, 0); }
+void FreeSlow(void* block) { Take(block, 0, 0); }
+void FreeToFullCache(void*, Span*) { abort(); }
+
+void* Allocate(size_t size) { return AllocateSlow(size); }
 void* AllocateZeroed(size_t size) { return Hand(size, 0); }
 void* AllocateAligned(size_t size, size_t alignment) { return Hand(size, alignment); }
 void* Reallocate(void* block, size_t size) {
@@ -67,7 +74,7 @@ void* Reallocate(void* block, size_t size) {
   if (larger != nullptr) memcpy(larger, block, std::min(size, SizeOf(block)));
   return larger;
 }
-void Free(void* block) { Take(block, 0, 0); }
+void Free(void* block) { FreeSlow(block); }
 void FreeSized(void* block, size_t size, size_t alignment) { Take(block, size, alignment); }
 size_t UsableSize(const void* block) { return block == nullptr ? 0 : SizeOf(const_cast<void*>(block)); }
 bool Trim() { return heap_double.trimmed; }
