@@ -1,0 +1,218 @@
+"""tools/demo: the call, the tables and the results; what is measured is in scenario.py, how in run.py."""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import prepare
+import run
+from container import Container, NoCgroup
+from scenario import ALWAYS, MIB, SPARK, Scenario
+
+ALLOCATORS = ("glibc", "jemalloc", "neap")
+RESULTS = prepare.DEMO / "results.json"
+
+ABOUT = """\
+Shows what the allocator decides for real executors in a real container: the same job on TPC-H Parquet data (SF 1) with
+glibc, Debian's jemalloc and neap, each in a memory cgroup of its own. Installs what is missing, builds neap, generates
+the data once, prints a table for each scenario and writes build/demo/results.json, one line a run."""
+
+EXAMPLES = """\
+examples:
+  tools/demo
+  tools/demo --spark --quick
+  tools/demo --spark --limit 1100M --only jemalloc,neap
+
+Needs root for the cgroups, 2 cores, 6 GiB of free memory and 3 GiB of disk. Under build/demo: the venv, the tables and
+the logs.
+Exit codes: 0 every run was measured, however it ended; 1 it cannot run here, or a run failed for another reason than its
+limit; 2 bad call; 130 interrupted."""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"tools/demo: {message} (see tools/demo --help)\n")
+
+
+def size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([MG])(?:i?B)?", text)
+    value = int(float(match[1]) * MIB * (1024 if match[2] == "G" else 1)) if match else 0
+    if value < 64 * MIB:
+        raise argparse.ArgumentTypeError(f"takes a size from 64M on, such as 1200M or 1.5G, not '{text}'")
+    return value
+
+
+def rounds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"takes 1 to 100, not '{text}'")
+    return int(text)
+
+
+def allocators(text: str) -> list[str]:
+    names = text.split(",")
+    if not set(names) <= set(ALLOCATORS):
+        raise argparse.ArgumentTypeError(f"takes names of {', '.join(ALLOCATORS)} with commas, not '{text}'")
+    return [name for name in ALLOCATORS if name in names]
+
+
+def parse() -> argparse.Namespace:
+    parser = Parser(
+        prog="tools/demo",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--spark", action="store_true", help="also Spark with DataFusion Comet (some minutes more)")
+    parser.add_argument("--quick", action="store_true", help="one round of each scenario")
+    parser.add_argument("--rounds", type=rounds, metavar="N", help="rounds of queries in each scenario")
+    parser.add_argument("--limit", type=size, metavar="SIZE", help="of every container, instead of the scenario's own")
+    parser.add_argument("--only", type=allocators, metavar="NAMES", default=ALLOCATORS, help="such as glibc,neap")
+    options = parser.parse_args()
+    if options.quick and options.rounds:
+        parser.error("--quick is --rounds 1: give one of them")
+    return options
+
+
+def chosen(options: argparse.Namespace) -> list[Scenario]:
+    changes = {}
+    if options.quick or options.rounds:
+        changes["rounds"] = options.rounds or 1
+    if options.limit:
+        changes["limit"] = options.limit
+    scenarios = [dataclasses.replace(scenario, **changes) for scenario in ALWAYS]
+    spark = [dataclasses.replace(scenario, **changes) for scenario in SPARK] if options.spark else []
+    return scenarios + (spark[:1] if options.limit else spark)  # the Spark scenarios differ in the limit alone
+
+
+def check_memory(scenarios: list[Scenario]) -> None:
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(meminfo["MemAvailable"].split()[0]) * 1024
+    need = max(scenario.limit for scenario in scenarios) + 512 * MIB
+    if free < need:
+        raise prepare.CannotPrepare(
+            f"{free // MIB} MiB of memory are free and {need // MIB} are needed, or the machine's own limit would end "
+            "the runs: end something, or lower --limit"
+        )
+
+
+def machine() -> dict:
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=prepare.ROOT, capture_output=True, text=True)
+    thp = re.search(r"\[(\w+)\]", Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text())
+    return {
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(["tools/demo", *sys.argv[1:]]),
+        "commit": commit.stdout.strip() or None,
+        "kernel": platform.release(),
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "thp": thp[1] if thp else None,
+    }
+
+
+def mib(value: int | None) -> str:
+    return "-" if value is None else f"{value / MIB:,.0f}"
+
+
+def print_head(scenario: Scenario) -> None:
+    print(f"\n{scenario.title}; container of {mib(scenario.limit)} MiB\n")
+    print(f"  {'allocator':10}{'ended':16}{'queries':>8}{'time':>9}{'peak':>9}{'idle':>9}{'live':>9}", flush=True)
+
+
+def print_row(result: run.Result) -> None:
+    done = f"{len(result.queries)}/{result.planned}"
+    memory = f"{mib(result.peak):>9}{mib(result.idle):>9}{mib(result.live):>9}"
+    print(f"  {result.allocator:10}{result.ended:16}{done:>8}{result.wall_s:>7.1f} s{memory}", flush=True)
+    if result.ended in (run.FAILED, run.WRONG):
+        print(f"            see {result.log}")
+
+
+def print_ledger(ledger: dict) -> None:
+    words = " + ".join(f"{name} {mib(ledger[name])}" for name in ("live", "cached", "dirty", "metadata"))
+    print(f"  neap's ledger when idle: {words} = resident {mib(ledger['resident'])}; "
+          f"foreign (JVM heap, stacks, mmap) {mib(ledger['foreign'])}; given back in all {mib(ledger['released'])}")
+
+
+LEGEND = f"""
+MiB. peak, idle: resident anonymous memory of the whole container, as the kernel counts it; idle: {run.IDLE_S:.0f} s after the last
+query, all results dropped. live: bytes in blocks handed out and not yet freed, then, as the allocator itself tells
+("-": it cannot be asked). time: from the first query to the last answer, or to the end.
+Every run as a line of JSON: {RESULTS.relative_to(prepare.ROOT)}"""
+
+
+def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -> tuple[run.Site, dict]:
+    prepare.packages()
+    preloads = {"glibc": None, "jemalloc": prepare.jemalloc()}
+    if "neap" in options.only:
+        preloads["neap"] = prepare.library()
+    python = prepare.python()
+    java = prepare.java_home()
+    site = run.Site(
+        python=python,
+        worker=prepare.HERE / "worker.py",
+        data=prepare.tables(python),
+        logs=prepare.DEMO / "logs",
+        neap=prepare.BUILD / "neap",
+        comet=prepare.comet(python, java) if options.spark else None,
+        java_home=java,
+        interrupted=interrupted,
+    )
+    return site, preloads
+
+
+def measure_all(scenarios: list[Scenario], names: list[str], site: run.Site, preloads: dict) -> bool:
+    """Whether every run was finished or ended by its limit."""
+    sound, about = True, machine()
+    with open(RESULTS, "w") as results:
+        for scenario in scenarios:
+            print_head(scenario)
+            ledger = None
+            for name in names:
+                result = run.measure(scenario, name, preloads[name], site)
+                print_row(result)
+                print(json.dumps(dataclasses.asdict(result) | about), file=results, flush=True)
+                sound = sound and result.ended not in (run.FAILED, run.WRONG)
+                ledger = result.ledger or ledger
+            if ledger:
+                print_ledger(ledger)
+    print(LEGEND)
+    return sound
+
+
+def main() -> int:
+    options = parse()
+    scenarios = chosen(options)
+    signals = []
+    try:
+        (prepare.DEMO / "logs").mkdir(parents=True, exist_ok=True)
+        with Container("probe", 64 * MIB):  # before minutes of installing
+            check_memory(scenarios)
+        site, preloads = prepare_site(options, lambda: bool(signals))
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, lambda received, _: signals.append(received))
+        return 0 if measure_all(scenarios, options.only, site, preloads) else 1
+    except prepare.CannotPrepare as problem:
+        print(f"tools/demo: {problem}", file=sys.stderr)
+    except NoCgroup as problem:
+        print(
+            f"tools/demo: no memory cgroup can be made here ({problem}): run it as root, in a container with --privileged",
+            file=sys.stderr,
+        )
+    except (run.Interrupted, KeyboardInterrupt):
+        print("\ntools/demo: interrupted", file=sys.stderr)
+        return 130
+    return 1
+
+
+sys.exit(main())
