@@ -60,7 +60,7 @@ void Take(void* block, size_t size, size_t alignment) {
 
 namespace neap {
 
-constinit HotState g_hot;  // zero, as before the start: the hit paths of malloc and free lead to the slow ones
+constinit HotState g_hot = {};  // zero, as before the start: the hit paths of malloc and free lead to the slow ones
 
 void* AllocateSlow(size_t size) { return Hand(size, 0); }
 void FreeSlow(void* block) { Take(block, 0, 0); }
