@@ -1,0 +1,151 @@
+// api.cc: neap.h over the classes of alloc/.
+#include "alloc/neap.h"
+
+#include <errno.h>
+
+#include "alloc/arena.h"
+#include "alloc/clock.h"
+#include "alloc/config.h"
+#include "alloc/consumers.h"
+#include "alloc/cpu_cache.h"
+#include "alloc/heap.h"
+#include "alloc/ledger.h"
+#include "alloc/limit_gate.h"
+#include "alloc/page_map.h"
+#include "alloc/release.h"
+#include "alloc/scope.h"
+
+using neap::Arena;
+
+namespace {
+
+Arena* Of(neap_arena* arena) { return reinterpret_cast<Arena*>(arena); }
+
+// A first allocation starts the heap, which an arena needs; the block is of no interest.
+void StartHeap() { neap::Free(neap::Allocate(1)); }
+
+}  // namespace
+
+extern "C" {
+
+neap_arena* neap_arena_root(void) {
+  StartHeap();
+  return reinterpret_cast<neap_arena*>(&Arena::Root());
+}
+
+neap_arena* neap_arena_create(neap_arena* parent, const char* name, size_t bound) {
+  StartHeap();
+  Arena* arena = Arena::Create(parent != nullptr ? Of(parent) : &Arena::Root(), name, bound);
+  if (arena == nullptr) errno = ENOMEM;
+  return reinterpret_cast<neap_arena*>(arena);
+}
+
+int neap_arena_destroy(neap_arena* arena) { return arena != nullptr && Arena::Destroy(Of(arena)) ? 0 : EINVAL; }
+
+int neap_arena_set_bound(neap_arena* arena, size_t bound) {
+  if (arena == nullptr) return EINVAL;
+  Of(arena)->set_bound(bound);
+  return 0;
+}
+
+int neap_arena_set_mode(neap_arena* arena, neap_arena_mode mode) {
+  if (arena == nullptr || (mode != NEAP_ARENA_SOFT && mode != NEAP_ARENA_STRICT)) return EINVAL;
+  Of(arena)->set_strict(mode == NEAP_ARENA_STRICT);
+  return 0;
+}
+
+int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats) {
+  if (arena == nullptr || stats == nullptr) return EINVAL;
+  const neap::ArenaLedger ledger = Of(arena)->Read();
+  uint64_t live = ledger.taken;
+  if (Of(arena)->IsRoot()) {
+    const uint64_t in_caches = neap::CpuCaches::CachedBytes();
+    live = live > in_caches ? live - in_caches : 0;
+  }
+  const uint64_t held = ledger.resident - ledger.dirty;
+  *stats = {live,
+            held > live ? held - live : 0,
+            ledger.dirty,
+            ledger.resident,
+            Of(arena)->charged(),
+            Of(arena)->reserved(),
+            Of(arena)->peak(),
+            Of(arena)->bound(),
+            Of(arena)->overruns()};
+  return 0;
+}
+
+int neap_arena_reserve(neap_arena* arena, size_t bytes) {
+  if (arena == nullptr) return EINVAL;
+  return Of(arena)->Reserve(bytes) ? 0 : ENOMEM;
+}
+
+int neap_arena_unreserve(neap_arena* arena, size_t bytes) {
+  if (arena == nullptr) return EINVAL;
+  Of(arena)->Unreserve(bytes);
+  return 0;
+}
+
+size_t neap_arena_purge(neap_arena* arena) {
+  if (arena == nullptr) return 0;
+  return neap::Releaser::ReleaseArena(Of(arena));
+}
+
+void* neap_arena_malloc(neap_arena* arena, size_t size, size_t alignment) {
+  if (alignment < neap::kMinAlignment) alignment = neap::kMinAlignment;
+  void* block = nullptr;
+  if (arena != nullptr && (alignment & (alignment - 1)) == 0 && size <= PTRDIFF_MAX) {
+    block = Of(arena)->IsRoot() ? neap::AllocateInRoot(size, alignment) : Of(arena)->Allocate(size, alignment);
+  }
+  if (block == nullptr) errno = ENOMEM;
+  return block;
+}
+
+int neap_scope_push(neap_arena* arena) {
+  if (arena == nullptr) return EINVAL;
+  return neap::ThreadScope::Push(Of(arena)) ? 0 : EAGAIN;
+}
+
+void neap_scope_pop(void) { neap::ThreadScope::Pop(); }
+
+neap_consumer* neap_pressure_register(neap_pressure_fn fn, void* context) {
+  StartHeap();
+  neap_consumer* consumer = fn == nullptr ? nullptr : neap::Consumers::Register(fn, context);
+  if (consumer == nullptr) errno = fn == nullptr ? EINVAL : ENOMEM;
+  else neap::Releaser::StartThread();
+  return consumer;
+}
+
+void neap_pressure_unregister(neap_consumer* consumer) { neap::Consumers::Unregister(consumer); }
+
+int neap_stats(neap_stats_t* stats) {
+  if (stats == nullptr) return EINVAL;
+  StartHeap();
+  neap::LimitGate::Refresh();
+  const neap::Ledger ledger = neap::ReadLedger();
+  *stats = {};
+  stats->live = ledger.live;
+  stats->cached = ledger.cached;
+  stats->dirty = ledger.dirty;
+  stats->metadata = ledger.metadata;
+  stats->resident = ledger.Resident();
+  stats->peak_resident = Arena::Root().peak();
+  stats->released = ledger.released;
+  stats->regret = ledger.regret;
+  stats->foreign = ledger.foreign;
+  stats->limit = ledger.limit;
+  stats->headroom = ledger.headroom;
+  stats->level = ledger.level;
+  stats->arenas = ledger.arenas;
+  stats->limit_changes = ledger.limit_changes;
+  stats->callbacks = ledger.callbacks;
+  stats->reserved_space = neap::PageMap::MappedBytes();
+  return 0;
+}
+
+size_t neap_purge(void) {
+  StartHeap();
+  return neap::Releaser::ReclaimNow();
+}
+
+}  // extern "C"

@@ -1,0 +1,21 @@
+// arch.h: picks the file that holds all that depends on the processor: the two restartable sequences and the pause of
+// a spinning thread. Each such file provides, in namespace neap::arch:
+//   void* Pop(size_t offset)                  the newest block of the header at that offset of the running CPU's cache;
+//                                             null if there is none or the cache is stopped
+//   bool Push(const uintptr_t& first, void* b)  onto the stack whose header in cache number 0 is at `first`; false if it
+//                                             is full or the cache is stopped
+//   void Relax()                              the pause of a spinning thread
+//   char* ThreadPointer()                     what RseqOffset counts from
+// Both sequences start again when the thread is preempted, moved or interrupted by a signal before their last
+// instruction, which alone commits. Their shape follows the kernel's Documentation/userspace-api/rseq.rst.
+#pragma once
+
+#include "alloc/cache_header.h"
+
+#if defined(__x86_64__)
+#include "alloc/arch_x86_64.h"
+#elif defined(__aarch64__)
+#include "alloc/arch_aarch64.h"
+#else
+#error "neap runs on x86-64 and aarch64"
+#endif

@@ -1,0 +1,80 @@
+// arch_x86_64.h: see arch.h.
+#pragma once
+
+namespace neap::arch {
+
+inline void Relax() { __builtin_ia32_pause(); }
+
+inline char* ThreadPointer() {
+  char* pointer;
+  asm("movq %%fs:0, %0" : "=r"(pointer));
+  return pointer;
+}
+
+// The descriptor that rseq_cs points to: version, flags, first instruction, length, and where to go on abort. The four
+// bytes before that place are the signature with which glibc registered; 0f b9 3d makes them one (undefined)
+// instruction for a disassembler.
+#define NEAP_RSEQ_DESCRIPTOR                                         \
+  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t"       \
+  ".balign 32\n"                                                     \
+  "3: .long 0, 0\n\t"                                                \
+  ".quad 1f, 2f - 1f, 4f\n\t"                                        \
+  ".popsection\n\t"                                                  \
+  ".pushsection .text.unlikely, \"ax\", @progbits\n\t"               \
+  ".byte 0x0f, 0xb9, 0x3d\n\t"                                       \
+  ".long 0x53053053\n"                                               \
+  "4: jmp 0f\n\t"                                                    \
+  ".popsection\n\t"
+
+inline void* Pop(size_t offset) {
+  void* block;
+  uintptr_t cache, top;
+  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
+                    "0: leaq 3b(%%rip), %[cache]\n\t"
+                    "movq %[cache], %%fs:%c[cs](%[area])\n"
+                    "1: movl %%fs:(%[cpu]), %k[cache]\n\t"
+                    "shlq %[shift], %[cache]\n\t"
+                    "addq %[caches], %[cache]\n\t"
+                    "movq (%[cache],%[offset]), %[top]\n\t"
+                    "movq -8(%[top]), %[block]\n\t"
+                    "testq %[block], %[block]\n\t"
+                    "jle %l[empty]\n\t"
+                    "subq $8, (%[cache],%[offset])\n"
+                    "2:\n\t"
+                    : [block] "=&r"(block), [cache] "=&r"(cache), [top] "=&r"(top)
+                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [caches] "m"(g_hot.caches),
+                      [offset] "r"(offset), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : "cc", "memory"
+                    : empty);
+  return block;
+empty:
+  return nullptr;
+}
+
+inline bool Push(const uintptr_t& first, void* block) {
+  uintptr_t header, top;
+  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
+                    "0: leaq 3b(%%rip), %[header]\n\t"
+                    "movq %[header], %%fs:%c[cs](%[area])\n"
+                    "1: movl %%fs:(%[cpu]), %k[header]\n\t"
+                    "shlq %[shift], %[header]\n\t"
+                    "addq %[first], %[header]\n\t"
+                    "movq (%[header]), %[top]\n\t"
+                    "cmpq 8(%[header]), %[top]\n\t"
+                    "jae %l[full]\n\t"
+                    "movq %[block], (%[top])\n\t"
+                    "addq $8, (%[header])\n"
+                    "2:\n\t"
+                    : [header] "=&r"(header), [top] "=&r"(top)
+                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [first] "m"(first),
+                      [block] "r"(block), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : "cc", "memory"
+                    : full);
+  return true;
+full:
+  return false;
+}
+
+#undef NEAP_RSEQ_DESCRIPTOR
+
+}  // namespace neap::arch

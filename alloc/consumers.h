@@ -1,0 +1,24 @@
+// consumers.h: what the program has registered to be asked to free memory, and the thread that asks: never inside
+// malloc, one callback at a time.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/lock.h"
+#include "alloc/neap.h"
+
+namespace neap {
+
+class Consumers {
+ public:
+  static neap_consumer* Register(neap_pressure_fn fn, void* context);
+  static void Unregister(neap_consumer* consumer);
+  // `wanted` bytes are missing. Returns at once; nothing happens where nobody is registered.
+  static void Ask(uint64_t wanted);
+  static uint64_t Asked();
+  static Mutex& lock();
+  static void ForgetInChild();
+};
+
+}  // namespace neap

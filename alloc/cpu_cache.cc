@@ -1,0 +1,326 @@
+// cpu_cache.cc: see cpu_cache.h.
+//
+// Draining. A sequence on another CPU can neither be waited for nor be excluded by a lock, so a cache is stopped in two
+// steps, each followed by a fence after which every sequence that was under way has committed or been aborted
+// (membarrier, PRIVATE_EXPEDITED_RSEQ):
+//   1. end = null. From the fence on, Push fails.
+//   2. The top bit of every filled slot is set (kStopped). From the fence on, Pop fails too; a block that was popped in
+//      between lies above top. So top is final, and the blocks below it are the drainer's.
+// Then top returns to the first slot, and end to where it was or null. Should a fence be refused half-way, the step is
+// undone and nothing has been lost.
+#include "alloc/cpu_cache.h"
+
+#include <atomic>
+#include <sys/single_threaded.h>
+
+#include "alloc/arena.h"
+#include "alloc/fork.h"
+#include "alloc/limit_gate.h"
+#include "alloc/metadata.h"
+#include "alloc/os.h"
+#include "alloc/page_map.h"
+#include "alloc/release.h"
+
+namespace neap {
+namespace {
+
+constexpr size_t kMaxBatch = 64;
+constexpr size_t kBudget = 1u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
+constexpr size_t kClosed = 0, kOwned = 1, kShared = 2;  // numbers of caches in locked mode
+
+// Where the slots of each class begin, in slots; one more before each stack for the null below it.
+constexpr size_t SlotOffset(size_t size_class) {
+  size_t slots = 0;
+  for (size_t c = 0; c < size_class; ++c) slots += kSizeClasses[c].cache_slots + 1u;
+  return slots;
+}
+constexpr auto kSlotOffsets = [] {
+  std::array<uint32_t, kClasses + 1> offsets{};
+  for (size_t c = 0; c <= kClasses; ++c) offsets[c] = static_cast<uint32_t>(SlotOffset(c));
+  return offsets;
+}();
+constexpr size_t kSlotBytes = (kSlotOffsets[kClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
+
+// A null for the stacks that have no slots yet.
+constinit void* g_no_slots[1] = {nullptr};
+
+// Stands in for the kernel's struct rseq in locked mode. cpu is kClosed in every thread but the owner of kOwned.
+struct StandIn {
+  uint64_t unused;
+  uint64_t rseq_cs;
+  uint32_t cpu;
+};
+static_assert(offsetof(StandIn, rseq_cs) == kRseqCs);
+thread_local constinit StandIn t_stand_in __attribute__((tls_model("initial-exec"))) = {};
+thread_local constinit uint32_t t_shared_cache __attribute__((tls_model("initial-exec"))) = 0;
+
+constinit bool g_restartable = false;
+constinit size_t g_count = 0;  // caches
+constinit std::atomic<uint32_t> g_next_shared{0};
+
+template <class T>
+std::atomic<T>& Atomic(T& place) {
+  return reinterpret_cast<std::atomic<T>&>(place);
+}
+
+}  // namespace
+
+struct CpuCaches::Cache {
+  Mutex lock;                          // all but the headers' `top` and the slots
+  uint32_t widened;                    // bytes of capacity beyond one batch of each class
+  void** slots;                        // null: never used
+  uint16_t capacity[kClasses];         // in slots; 0: closed
+  uint16_t height_at_drain[kClasses];  // how many blocks it held when Drain last looked
+
+  void** Bottom(size_t c) const { return slots + kSlotOffsets[c] + 1; }
+};
+
+constinit CpuCaches::Cache* CpuCaches::caches_ = nullptr;
+
+CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
+  return *reinterpret_cast<CacheHeader*>(g_hot.caches + (number << kCpuShift) + HeaderOffset(size_class));
+}
+
+size_t CpuCaches::CurrentNumber() {
+  if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + g_hot.rseq_cpu);
+  if (t_stand_in.cpu == kOwned) return kOwned;
+  if (t_shared_cache == 0) {
+    t_shared_cache = static_cast<uint32_t>(
+        kShared + g_next_shared.fetch_add(1, std::memory_order_relaxed) % (g_count - kShared));
+  }
+  return t_shared_cache;
+}
+
+bool CpuCaches::Start() {
+  const ptrdiff_t rseq = Os::RseqOffset();
+  g_restartable = rseq != 0 && Os::FenceRseq() == 0;
+  g_count = static_cast<size_t>(Os::PossibleCpus());
+  if (!g_restartable) g_count = kShared + static_cast<size_t>(Os::AllowedCpus());
+
+  const size_t header_bytes = (g_count * kCpuStride + kPageSize - 1) & ~(kPageSize - 1);
+  const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
+  void* headers = Os::Map(nullptr, header_bytes);
+  void* caches = Os::Map(nullptr, cache_bytes);
+  if (headers == nullptr || caches == nullptr) return false;
+  Metadata::Count(static_cast<ptrdiff_t>(header_bytes));
+  caches_ = static_cast<Cache*>(caches);
+  g_hot.caches = reinterpret_cast<uintptr_t>(headers);
+  for (size_t number = 0; number < g_count; ++number) {
+    // Header 0 is that of no class.
+    auto* row = reinterpret_cast<CacheHeader*>(g_hot.caches + (number << kCpuShift));
+    for (size_t i = 0; i <= kClasses; ++i) row[i].top = g_no_slots + 1;
+  }
+  if (g_restartable) {
+    g_hot.rseq_area = rseq;
+    g_hot.rseq_cpu = rseq + (Os::RseqHasConcurrencyId() ? kRseqMmCid : kRseqCpuId);
+  } else {
+    char* stand_in = reinterpret_cast<char*>(&t_stand_in);
+    g_hot.rseq_area = stand_in - arch::ThreadPointer();
+    g_hot.rseq_cpu = stand_in + offsetof(StandIn, cpu) - arch::ThreadPointer();
+    if (__libc_single_threaded) t_stand_in.cpu = kOwned;
+  }
+  return true;
+}
+
+// ---- Capacity.
+
+void CpuCaches::Open(size_t size_class) {
+  const size_t number = CurrentNumber();
+  Cache& cache = caches_[number];
+  MutexLock lock(cache.lock);
+  if (cache.capacity[size_class] != 0) return;
+  if (cache.slots == nullptr) {
+    cache.slots = static_cast<void**>(Os::Map(nullptr, kSlotBytes));
+    if (cache.slots == nullptr) return;
+    Metadata::Count(kPageSize);
+  }
+  cache.capacity[size_class] = kSizeClasses[size_class].batch;
+  CacheHeader& header = Header(number, size_class);
+  void** bottom = cache.Bottom(size_class);
+  // While closed nobody writes top. It has to be in place before Push may succeed.
+  Atomic(header.top).store(bottom, std::memory_order_relaxed);
+  Atomic(header.end).store(bottom + cache.capacity[size_class], std::memory_order_release);
+}
+
+void CpuCaches::Widen(size_t size_class) {
+  const size_t number = CurrentNumber();
+  Cache& cache = caches_[number];
+  const SizeClass& row = kSizeClasses[size_class];
+  MutexLock lock(cache.lock);
+  size_t capacity = cache.capacity[size_class];
+  if (capacity == 0 || capacity == row.cache_slots) return;
+  size_t wider = capacity * 2 < row.cache_slots ? capacity * 2 : row.cache_slots;
+  const size_t bytes = (wider - capacity) * row.size;
+  if (cache.widened + bytes > kBudget) return;
+  cache.widened += static_cast<uint32_t>(bytes);
+  cache.capacity[size_class] = static_cast<uint16_t>(wider);
+  Atomic(Header(number, size_class).end).store(cache.Bottom(size_class) + wider, std::memory_order_release);
+}
+
+// ---- Blocks.
+
+void* CpuCaches::Pop(size_t size_class) {
+  if (g_restartable || t_stand_in.cpu == kOwned) return arch::Pop(HeaderOffset(size_class));
+  const size_t number = CurrentNumber();
+  if (!caches_[number].lock.TryLock()) return nullptr;
+  CacheHeader& header = Header(number, size_class);
+  void* block = header.top[-1];
+  if (block != nullptr) --header.top;
+  caches_[number].lock.Unlock();
+  return block;
+}
+
+bool CpuCaches::Push(size_t size_class, void* block) {
+  if (g_restartable || t_stand_in.cpu == kOwned) {
+    const uintptr_t first = g_hot.caches + HeaderOffset(size_class);
+    return arch::Push(first, block);
+  }
+  const size_t number = CurrentNumber();
+  if (!caches_[number].lock.TryLock()) return false;
+  CacheHeader& header = Header(number, size_class);
+  const bool room = header.top < header.end;
+  if (room) *header.top++ = block;
+  caches_[number].lock.Unlock();
+  return room;
+}
+
+void* CpuCaches::Refill(size_t size_class) {
+  if (!LimitGate::Pass(0)) return nullptr;
+  void* blocks[kMaxBatch];
+  SlabPool* pool = Arena::Root().Pool(size_class);
+  size_t count = pool->Take(blocks, kSizeClasses[size_class].batch);
+  if (count == 0) {
+    Releaser::ReclaimNow();
+    count = pool->Take(blocks, 1);
+    if (count == 0) return nullptr;
+  }
+  if (count > 1) Open(size_class);
+  // The lowest address is on top.
+  while (count > 1 && Push(size_class, blocks[count - 1])) --count;
+  if (count > 1) SlabPool::Put(blocks + 1, count - 1);
+  return blocks[0];
+}
+
+void CpuCaches::Flush(size_t size_class, void* block) {
+  Widen(size_class);
+  if (Push(size_class, block)) return;
+  void* blocks[kMaxBatch];
+  size_t count = 0;
+  blocks[count++] = block;
+  while (count < kSizeClasses[size_class].batch && (blocks[count] = Pop(size_class)) != nullptr) ++count;
+  if (count == 1) Open(size_class);
+  SlabPool::Put(blocks, count);
+  Releaser::Poke();
+}
+
+// ---- Emptying from outside.
+
+// The cache is stopped: its blocks are the caller's.
+void CpuCaches::Close(size_t number, size_t size_class) {
+  Cache& cache = caches_[number];
+  CacheHeader& header = Header(number, size_class);
+  void** bottom = cache.Bottom(size_class);
+  const size_t height = static_cast<size_t>(Atomic(header.top).load(std::memory_order_acquire) - bottom);
+  for (size_t i = 0; i < height; ++i) {
+    bottom[i] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(bottom[i]) & ~kStopped);
+  }
+  Atomic(header.top).store(bottom, std::memory_order_relaxed);
+  const SizeClass& row = kSizeClasses[size_class];
+  cache.widened -= static_cast<uint32_t>((cache.capacity[size_class] - row.batch) * row.size);
+  cache.capacity[size_class] = 0;
+  SlabPool::Put(bottom, height);
+}
+
+// The caller holds the lock of every cache.
+size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
+  // Those to be emptied, by cache and class: their `end` is null and their capacity is not 0.
+  size_t chosen = 0;
+  auto for_each = [&](auto&& visit) {
+    for (size_t number = 0; number < g_count; ++number) {
+      Cache& cache = caches_[number];
+      if (cache.slots == nullptr) continue;
+      if (!g_restartable && number == kOwned && t_stand_in.cpu != kOwned) continue;
+      for (size_t c = 0; c < kClasses; ++c) {
+        if (cache.capacity[c] != 0) visit(number, cache, c, Header(number, c));
+      }
+    }
+  };
+  for_each([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
+    if (which == Which::kClass && c != only_class) return;
+    const auto height = static_cast<uint16_t>(Atomic(header.top).load(std::memory_order_relaxed) - cache.Bottom(c));
+    const bool idle = height == cache.height_at_drain[c];
+    cache.height_at_drain[c] = height;
+    if (which == Which::kIdle && !idle) return;
+    Atomic(header.end).store(nullptr, std::memory_order_relaxed);
+    ++chosen;
+  });
+  if (chosen == 0) return 0;
+
+  auto for_each_chosen = [&](auto&& visit) {
+    for_each([&](size_t number, Cache& cache, size_t c, CacheHeader& header) {
+      if (Atomic(header.end).load(std::memory_order_relaxed) == nullptr) visit(number, cache, c, header);
+    });
+  };
+  auto mark = [&](bool stopped) {
+    for_each_chosen([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
+      void** top = Atomic(header.top).load(std::memory_order_acquire);
+      for (void** slot = cache.Bottom(c); slot < top; ++slot) {
+        const uintptr_t block = reinterpret_cast<uintptr_t>(*slot);
+        Atomic(*slot).store(reinterpret_cast<void*>(stopped ? block | kStopped : block & ~kStopped),
+                            std::memory_order_relaxed);
+      }
+    });
+  };
+  bool fenced = !g_restartable || Os::FenceRseq() == 0;
+  if (fenced) {
+    mark(true);
+    fenced = !g_restartable || Os::FenceRseq() == 0;
+    if (!fenced) mark(false);
+  }
+  size_t bytes = 0;
+  for_each_chosen([&](size_t number, Cache& cache, size_t c, CacheHeader& header) {
+    if (fenced) {
+      void** top = Atomic(header.top).load(std::memory_order_relaxed);
+      bytes += static_cast<size_t>(top - cache.Bottom(c)) * kSizeClasses[c].size;
+      Close(number, c);
+    } else {
+      Atomic(header.end).store(cache.Bottom(c) + cache.capacity[c], std::memory_order_release);
+    }
+  });
+  return bytes;
+}
+
+size_t CpuCaches::Drain(Which which, size_t size_class) {
+  for (size_t number = 0; number < g_count; ++number) caches_[number].lock.Lock();
+  const size_t bytes = DrainLocked(which, size_class);
+  for (size_t number = g_count; number-- > 0;) caches_[number].lock.Unlock();
+  return bytes;
+}
+
+size_t CpuCaches::CachedBytes() {
+  size_t bytes = 0;
+  for (size_t number = 0; number < g_count; ++number) {
+    const Cache& cache = caches_[number];
+    if (cache.slots == nullptr) continue;
+    for (size_t c = 0; c < kClasses; ++c) {
+      // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
+      const ptrdiff_t height = Atomic(Header(number, c).top).load(std::memory_order_relaxed) - cache.Bottom(c);
+      if (height > 0 && height <= kSizeClasses[c].cache_slots) bytes += static_cast<size_t>(height) * kSizeClasses[c].size;
+    }
+  }
+  return bytes;
+}
+
+void CpuCaches::StopForFork() {
+  for (size_t number = 0; number < g_count; ++number) caches_[number].lock.LockForFork();
+  if (!__libc_single_threaded) DrainLocked(Which::kAll, 0);
+}
+
+void CpuCaches::ResumeAfterFork(bool child) {
+  for (size_t number = g_count; number-- > 0;) {
+    if (child) caches_[number].lock.ResetInChild();
+    else caches_[number].lock.UnlockAfterFork();
+  }
+}
+
+}  // namespace neap

@@ -1,0 +1,54 @@
+// cpu_cache.h: per-CPU caches of free blocks of the root arena, in front of its slabs.
+//
+// Two modes, chosen once at the start:
+//   restartable  rseq: cache n belongs to whatever runs on CPU (or concurrency id) n. No lock, no atomic instruction.
+//   locked       no rseq or no membarrier (old kernel, gVisor, valgrind, seccomp): a thread picks a cache and tries its
+//                lock. The first thread has cache kOwned to itself for as long as the process has no other thread, and
+//                runs the same sequences on it: nothing can come in between.
+// In both modes a cache can be emptied from outside, whatever its CPU or thread does (kOwned by its owner alone).
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/arch.h"
+#include "alloc/cache_header.h"
+#include "alloc/lock.h"
+
+namespace neap {
+
+class CpuCaches {
+ public:
+  static bool Start();
+
+  // A block of the class for the caller, and some more into the cache. Null if there is no memory.
+  static void* Refill(size_t size_class);
+  // The class's cache was full: takes the block and some of the cached ones back to the slabs.
+  static void Flush(size_t size_class, void* block);
+
+  // As arch::Pop and arch::Push, in either mode.
+  static void* Pop(size_t size_class);
+  static bool Push(size_t size_class, void* block);
+
+  // Empties caches of every CPU: all; those that have not moved since the last call; or those of one class.
+  // Returns the bytes.
+  enum class Which { kAll, kIdle, kClass };
+  static size_t Drain(Which which, size_t size_class = 0);
+  static size_t CachedBytes();
+
+  // Around fork: empties the caches and keeps them stopped, so that the child's copy is consistent.
+  static void StopForFork();
+  static void ResumeAfterFork(bool child);
+
+ private:
+  struct Cache;
+  static Cache* caches_;
+  static CacheHeader& Header(size_t number, size_t size_class);
+  static size_t CurrentNumber();
+  static void Open(size_t size_class);
+  static void Widen(size_t size_class);
+  static void Close(size_t number, size_t size_class);
+  static size_t DrainLocked(Which which, size_t size_class);
+};
+
+}  // namespace neap

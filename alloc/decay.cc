@@ -1,0 +1,27 @@
+// decay.cc: see decay.h.
+#include "alloc/decay.h"
+
+namespace neap {
+
+uint32_t Decay::Update(const Input& input) {
+  const uint32_t passed = input.now_ms - window_began_ms_;
+  if (passed >= kWindowMs) {
+    const uint64_t regret_ns = (input.regret_pages - regret_pages_) * kRegretNs;
+    const uint64_t cpu_ns = input.cpu_ns - cpu_ns_;
+    if (regret_ns * 50 > cpu_ns && regret_ns > 0) {
+      age_ms_ = age_ms_ * 2 < kLongestMs ? age_ms_ * 2 : kLongestMs;
+    } else {
+      // Halves in half a second, so that a rhythm once learnt is not forgotten between two beats.
+      const uint64_t lost = uint64_t{age_ms_} * passed / 1000;
+      age_ms_ = age_ms_ > lost + kShortestMs ? static_cast<uint32_t>(age_ms_ - lost) : kShortestMs;
+    }
+    window_began_ms_ = input.now_ms;
+    cpu_ns_ = input.cpu_ns;
+    regret_pages_ = input.regret_pages;
+  }
+  if (input.level > 0) return 0;
+  const size_t allowed = input.live_bytes / 8 > kIdleBytes ? input.live_bytes / 8 : kIdleBytes;
+  return input.dirty_bytes > allowed ? kShortestMs : age_ms_;
+}
+
+}  // namespace neap

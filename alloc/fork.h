@@ -1,0 +1,23 @@
+// fork.h: fork in a process with several threads. Before it the forking thread takes every lock, outermost first, and
+// empties and stops the CPU caches: a child's copy of memory is made page by page while other threads run, so that a
+// push caught half-way could reach the child without its block. The child has no other threads: the release thread is
+// started anew when there is something to give back.
+#pragma once
+
+#include "alloc/lock.h"
+
+namespace neap {
+
+// The locks that are nobody's member, each defined beside what it guards.
+struct ForkLocks {
+  static Mutex& Start();
+  static Mutex& Tick();
+  static Mutex& Release();
+  static Mutex& ArenaTree();
+  static Mutex& PageMap();
+  static Mutex& Metadata();
+};
+
+void RegisterForkHandlers();
+
+}  // namespace neap

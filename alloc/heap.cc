@@ -1,0 +1,217 @@
+// heap.cc: the entry points of heap.h and the slow halves of fast_path.h.
+#include "alloc/heap.h"
+
+#include <string.h>
+
+#include "alloc/arena.h"
+#include "alloc/config.h"
+#include "alloc/cpu_cache.h"
+#include "alloc/fast_path.h"
+#include "alloc/fork.h"
+#include "alloc/large.h"
+#include "alloc/limit_gate.h"
+#include "alloc/misuse.h"
+#include "alloc/os.h"
+#include "alloc/release.h"
+#include "alloc/scope.h"
+#include "alloc/stats_page.h"
+
+namespace neap {
+namespace {
+
+constinit Mutex g_start_lock;
+constinit std::atomic<bool> g_started{false};
+constinit bool g_failed = false;
+
+[[gnu::noinline, gnu::cold]] bool Start() {
+  {
+    MutexLock lock(g_start_lock);
+    if (g_failed) return false;
+    if (g_started.load(std::memory_order_relaxed)) return true;
+    if (!CpuCaches::Start()) {
+      g_failed = true;
+      return false;
+    }
+    RootHeap::Start();
+    Config::Read();
+    g_hot.fast_limit = kSmallMax + 1;
+    g_started.store(true, std::memory_order_release);
+  }
+  // These may allocate.
+  RegisterForkHandlers();
+  if (Config::stats_prefix() != nullptr) OpenStatsPage(Config::stats_prefix());
+  return true;
+}
+
+bool Started() { return g_started.load(std::memory_order_acquire) || Start(); }
+
+void* AllocateFromClass(size_t size_class) {
+  void* block = CpuCaches::Pop(size_class);
+  if (block == nullptr) block = CpuCaches::Refill(size_class);
+  if (block != nullptr) SetMark(block, nullptr);
+  return block;
+}
+
+// Into the running CPU's cache if its node is the block's home, else straight home.
+void FreeToRoot(void* block, Slab* slab) {
+  if (slab->node == RootHeap::CurrentNode()) {
+    SetMark(block, slab);
+    if (!CpuCaches::Push(slab->size_class, block)) CpuCaches::Flush(slab->size_class, block);
+    return;
+  }
+  SlabPool::Put(&block, 1);
+  Releaser::Poke();
+}
+
+void FreeSlabBlock(void* block, Slab* slab) {
+  const SizeClass& row = kSizeClasses[slab->size_class];
+  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
+  const size_t index = offset / row.size;
+  if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
+  const auto in_slab = [&] {
+    const uint64_t word = __atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED);
+    return (word >> index % 64 & 1) != 0;
+  };
+  if (in_slab()) Misuse::DoubleFree(block, row.size);
+  if (!slab->pool->arena()->IsRoot()) {
+    SlabPool::Put(&block, 1);
+    Releaser::Poke();
+    return;
+  }
+  if (HasMark(block, slab)) {
+    // Freed before, unless the program has copied the mark: empty the caches of the class, then the slab knows.
+    CpuCaches::Drain(CpuCaches::Which::kClass, slab->size_class);
+    if (PageMap::Find(block) != slab || in_slab()) Misuse::DoubleFree(block, row.size);
+  }
+  FreeToRoot(block, slab);
+}
+
+}  // namespace
+
+void* AllocateSlow(size_t size) {
+  if (__builtin_expect(!Started(), 0)) return nullptr;
+  if (Arena* arena = ThreadScope::Current()) return arena->Allocate(size, kMinAlignment);
+  return AllocateInRoot(size, kMinAlignment);
+}
+
+void* AllocateInRoot(size_t size, size_t alignment) {
+  const size_t size_class = AlignedClassOf(size, alignment);
+  if (size_class < kClasses) return AllocateFromClass(size_class);
+  return Large::Allocate(&Arena::Root(), size, alignment, false);
+}
+
+void FreeSlow(void* block) {
+  if (block == nullptr) return;
+  Span* span = PageMap::Find(block);
+  switch (span->kind) {
+    case SpanKind::kSlab:
+      return FreeSlabBlock(block, static_cast<Slab*>(span));
+    case SpanKind::kLarge:
+      if (reinterpret_cast<uintptr_t>(block) != span->start) Misuse::NotABlock(block);
+      Large::Free(static_cast<LargeSpan*>(span));
+      Releaser::Poke();
+      return;
+    default:
+      Misuse::NotABlock(block);
+  }
+}
+
+void FreeToFullCache(void* block, Span* span) {
+  const size_t size_class = span->size_class;
+  if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
+}
+
+void* Allocate(size_t size) { return FastAllocate(size); }
+
+void Free(void* block) { FastFree(block); }
+
+void* AllocateZeroed(size_t size) {
+  if (size <= kSlabMax) {
+    void* block = FastAllocate(size);
+    return block == nullptr ? nullptr : memset(block, 0, size);
+  }
+  if (!Started()) return nullptr;
+  Arena* arena = ThreadScope::Current();
+  return Large::Allocate(arena != nullptr ? arena : &Arena::Root(), size, kMinAlignment, true);
+}
+
+void* AllocateAligned(size_t size, size_t alignment) {
+  if (alignment <= kMinAlignment) return FastAllocate(size);
+  if (!Started()) return nullptr;
+  if (Arena* arena = ThreadScope::Current()) return arena->Allocate(size, alignment);
+  return AllocateInRoot(size, alignment);
+}
+
+namespace {
+
+// The span of a block that realloc, sized free or usable_size was given; ends the process if no live block starts there.
+Span* SpanOfLive(const void* block) {
+  Span* span = PageMap::Find(block);
+  const uintptr_t offset = reinterpret_cast<uintptr_t>(block) - span->start;
+  if (span->kind == SpanKind::kLarge && offset == 0) return span;
+  if (span->kind != SpanKind::kSlab) Misuse::NotABlock(block);
+  const SizeClass& row = kSizeClasses[span->size_class];
+  const size_t index = offset / row.size;
+  if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
+  auto* slab = static_cast<Slab*>(span);
+  if ((__atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0) {
+    Misuse::DoubleFree(block, row.size);
+  }
+  return span;
+}
+
+size_t BlockSize(const Span* span) {
+  return span->kind == SpanKind::kLarge ? static_cast<const LargeSpan*>(span)->bytes
+                                        : kSizeClasses[span->size_class].size;
+}
+
+Arena* OwnerOf(Span* span) {
+  return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena : static_cast<Slab*>(span)->pool->arena();
+}
+
+}  // namespace
+
+void* Reallocate(void* block, size_t size) {
+  Span* span = SpanOfLive(block);
+  const size_t old_size = BlockSize(span);
+  if (span->kind == SpanKind::kLarge && size > kSlabMax) {
+    if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) return resized;
+  } else if (size <= old_size && (size > old_size / 2 || old_size <= 64)) {
+    return block;
+  } else if (HasMark(block, span) && span->kind == SpanKind::kSlab && OwnerOf(span)->IsRoot()) {
+    CpuCaches::Drain(CpuCaches::Which::kClass, span->size_class);
+    SpanOfLive(block);
+  }
+  Arena* owner = OwnerOf(span);
+  void* moved = owner->IsRoot() ? AllocateInRoot(size, kMinAlignment) : owner->Allocate(size, kMinAlignment);
+  if (moved == nullptr) return size <= old_size ? block : nullptr;
+  memcpy(moved, block, size < old_size ? size : old_size);
+  FastFree(block);
+  return moved;
+}
+
+void FreeSized(void* block, size_t size, size_t alignment) {
+  if (block == nullptr) return;
+  Span* span = SpanOfLive(block);
+  const size_t block_size = BlockSize(span);
+  // A block that realloc has shrunk in place, or that an alignment has rounded up, is larger than its request needs.
+  const bool too_small = block_size < size;
+  const bool misaligned = alignment != 0 && (reinterpret_cast<uintptr_t>(block) & (alignment - 1)) != 0;
+  const bool other_class =
+      span->kind == SpanKind::kSlab && alignment == 0 && size <= block_size / 2 && block_size > 64;
+  if (too_small || misaligned || other_class) Misuse::WrongSize(block, block_size, size, alignment);
+  FastFree(block);
+}
+
+size_t UsableSize(const void* block) { return block == nullptr ? 0 : BlockSize(SpanOfLive(block)); }
+
+size_t BlockSizeFor(size_t size) {
+  if (size <= kSlabMax) return kSizeClasses[ClassOf(size)].size;
+  return size > PTRDIFF_MAX ? size : (size + kPageSize - 1) & ~(kPageSize - 1);
+}
+
+bool Trim() { return Started() && Releaser::ReclaimNow() > 0; }
+
+Mutex& ForkLocks::Start() { return g_start_lock; }
+
+}  // namespace neap

@@ -1,0 +1,56 @@
+// ledger.cc: sums the pools' and arenas' own figures. Each is exact; taken one after another while others allocate they
+// need not fit each other to the byte, so that differences are cut at zero.
+#include "alloc/ledger.h"
+
+#include "alloc/arena.h"
+#include "alloc/consumers.h"
+#include "alloc/cpu_cache.h"
+#include "alloc/limit_gate.h"
+#include "alloc/metadata.h"
+#include "alloc/rcu.h"
+#include "alloc/regret.h"
+#include "alloc/release.h"
+
+namespace neap {
+namespace {
+
+uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+}  // namespace
+
+Ledger ReadLedger() {
+  Ledger ledger = {};
+  ArenaLedger sum;
+  Rcu::ReadLock();
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    const Arena* arena = Arena::ById(id);
+    if (arena == nullptr) continue;
+    const ArenaLedger one = arena->Read();
+    sum.taken += one.taken;
+    sum.resident += one.resident;
+    sum.dirty += one.dirty;
+    ledger.overruns += arena->overruns();
+  }
+  Rcu::ReadUnlock();
+  const uint64_t in_caches = CpuCaches::CachedBytes();
+  ledger.live = Minus(sum.taken, in_caches);
+  ledger.cached = Minus(Minus(sum.resident, sum.dirty), ledger.live);
+  ledger.dirty = sum.dirty + RootHeap::DirtyPages() * kPageSize;
+  ledger.metadata = Metadata::ResidentBytes();
+  const LimitGate::View view = LimitGate::Read();
+  ledger.anon = view.process_anon;
+  ledger.foreign = Minus(view.process_anon, ledger.Resident());
+  ledger.limit = view.limit;
+  ledger.headroom = view.headroom;
+  ledger.cgroup_used = view.used;
+  ledger.level = view.level;
+  ledger.limit_changes = view.changes;
+  ledger.released = Releaser::ReleasedBytes();
+  ledger.regret = Regret::Pages() * kPageSize;
+  ledger.purges = Releaser::Purges();
+  ledger.callbacks = Consumers::Asked();
+  ledger.arenas = static_cast<uint32_t>(Arena::Count());
+  return ledger;
+}
+
+}  // namespace neap

@@ -1,0 +1,99 @@
+// limit_gate.cc: see limit_gate.h. Owns the process's LimitReader and LimitWatcher.
+#include "alloc/limit_gate.h"
+
+#include "alloc/config.h"
+#include "alloc/consumers.h"
+#include "alloc/fork.h"
+#include "alloc/limit.h"
+#include "alloc/os.h"
+#include "alloc/release.h"
+#include "alloc/stats_page.h"
+
+namespace neap {
+namespace {
+
+constinit Mutex g_lock;
+constinit LimitReader g_reader;
+constinit LimitWatcher g_watcher;
+constinit std::atomic<bool> g_watching{false};
+
+// The published view: one writer under g_lock, readers take what is there field by field.
+constinit std::atomic<uint64_t> g_limit{kNoLimit}, g_used{0}, g_headroom{kNoLimit}, g_anon{0}, g_changes{0};
+constinit std::atomic<int> g_cpus{0};
+
+void Watch(void*) {
+  g_watcher.Run(
+      [](void*) {
+        Releaser::Wake();
+        return true;
+      },
+      nullptr);
+}
+
+}  // namespace
+
+Mutex& LimitGate::lock() { return g_lock; }
+
+uint32_t LimitGate::Refresh() {
+  MutexLock lock(g_lock);
+  const LimitReading& reading = g_reader.Refresh();
+  g_limit.store(reading.limit, std::memory_order_relaxed);
+  g_used.store(reading.used, std::memory_order_relaxed);
+  g_headroom.store(reading.headroom, std::memory_order_relaxed);
+  g_anon.store(reading.process_anon, std::memory_order_relaxed);
+  g_cpus.store(reading.cpus, std::memory_order_relaxed);
+  if (reading.changed) g_changes.fetch_add(1, std::memory_order_relaxed);
+  const uint32_t level = static_cast<uint32_t>(reading.level);
+  level_.store(level, std::memory_order_relaxed);
+  grown_.store(0, std::memory_order_relaxed);
+  allowance_.store(reading.headroom == kNoLimit ? SIZE_MAX / 2 : GrowthAllowance(reading.headroom),
+                   std::memory_order_relaxed);
+  g_watcher.Aim(g_reader);
+  return level;
+}
+
+bool LimitGate::PassSlow(size_t bytes) {
+  uint32_t level = Refresh();
+  uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
+  if (headroom == kNoLimit) return true;
+  Releaser::StartThread();
+  if (level > 0 || headroom < bytes) {
+    Releaser::ReclaimNow();
+    level = Refresh();
+    headroom = g_headroom.load(std::memory_order_relaxed);
+    if (level > 0) {
+      const uint64_t mark = LowMarkBytes();
+      if (headroom < mark + bytes) Consumers::Ask(mark + bytes - headroom);
+    }
+  }
+  return !Config::oom_null() || headroom > bytes + CriticalMark(g_limit.load(std::memory_order_relaxed));
+}
+
+bool LimitGate::HasRoomFor(size_t bytes) {
+  if (Pass(bytes) && g_limit.load(std::memory_order_relaxed) == kNoLimit) return true;
+  uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
+  const uint64_t grown = grown_.load(std::memory_order_relaxed);
+  headroom = headroom > grown ? headroom - grown : 0;
+  if (headroom > bytes + LowMarkBytes()) return true;
+  Releaser::ReclaimNow();
+  Refresh();
+  return g_headroom.load(std::memory_order_relaxed) > bytes + LowMarkBytes();
+}
+
+LimitGate::View LimitGate::Read() {
+  return {g_limit.load(std::memory_order_relaxed),    g_used.load(std::memory_order_relaxed),
+          g_headroom.load(std::memory_order_relaxed), g_anon.load(std::memory_order_relaxed),
+          level_.load(std::memory_order_relaxed),     g_changes.load(std::memory_order_relaxed),
+          g_cpus.load(std::memory_order_relaxed)};
+}
+
+uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_order_relaxed)); }
+
+void LimitGate::StartWatcher() {
+  if (g_limit.load(std::memory_order_relaxed) == kNoLimit || g_watching.exchange(true)) return;
+  Os::StartThread(Watch, nullptr, "neap-watch", true);
+}
+
+void LimitGate::ForgetInChild() { g_watching.store(false, std::memory_order_relaxed); }
+
+}  // namespace neap

@@ -1,0 +1,92 @@
+// os.h: all that the allocator asks of the operating system. os_linux.cc implements it with raw system calls (none sets
+// errno, none allocates); tests link fake_os.cc in its place: fake clock, fake files, recorded releases, failures on
+// demand. Results are 0 or a negative errno value unless said otherwise.
+#pragma once
+
+#include <concepts>
+#include <stddef.h>
+#include <stdint.h>
+
+namespace neap {
+
+struct Range {
+  void* begin;
+  size_t bytes;
+};
+
+struct Os {
+  // ---- Address space. Pages are 4 KiB, private, anonymous, zero when first touched.
+  // Maps at `address` exactly or fails (a taken range gives -EEXIST); null: anywhere. Null result: no space.
+  static void* Map(void* address, size_t bytes);
+  static void Unmap(void* address, size_t bytes);
+  // Moves the pages of [from, from + bytes) to `to`, a mapped range which they replace; `from` stays mapped and empty.
+  static int MovePages(void* from, size_t bytes, void* to);
+  // Gives the pages back to the kernel. The ranges stay mapped and read as zeros, also where the kernel refuses to take
+  // them. Returns the bytes given back.
+  static size_t Release(const Range* ranges, size_t count);
+  // Makes the pages resident in one call; best effort.
+  static void Populate(void* address, size_t bytes);
+  // Whether the kernel may back the range by huge pages.
+  static void SetHuge(void* address, size_t bytes, bool huge);
+  static void BindToNode(void* address, size_t bytes, int node);
+
+  // ---- Time, in nanoseconds.
+  static uint64_t MonotonicNs();
+  static uint64_t RealtimeNs();
+  static uint64_t ProcessCpuNs();
+
+  // ---- CPUs and nodes.
+  static int PossibleCpus();  // highest CPU number + 1
+  static int AllowedCpus();   // by affinity; the cgroup's quota is in `pressure`
+  static int NodeCount();   // highest online node + 1
+  static int CurrentNode();
+  // Restartable sequences of this process: the area's offset from the thread pointer, or 0 where there is none.
+  static ptrdiff_t RseqOffset();
+  static bool RseqHasConcurrencyId();
+  // After it returns every critical section that was running on any CPU has committed or been aborted.
+  static int FenceRseq();
+
+  // ---- Files. Reads at most `size` - 1 bytes and ends them with a 0; the length or -errno.
+  static long ReadFile(const char* path, char* buffer, size_t size);
+  // A shared mapping of a file of that size, made anew with mode 0600; null if it cannot be had.
+  static void* MapSharedFile(const char* path, size_t bytes);
+  static int UnlinkFile(const char* path);
+  static int OpenForEvents(const char* path, const char* write_once);  // an fd, close-on-exec; write_once may be null
+  static int OpenEventFd();
+  // Waits until one of the fds has an event (POLLPRI or POLLIN) or the time is over; the index, -ETIMEDOUT or -errno.
+  static int WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns);
+  static void CloseFd(int fd);
+
+  // ---- Threads.
+  static int FutexWait(uint32_t* word, uint32_t expected, uint64_t timeout_ns, bool shared);  // UINT64_MAX: no timeout
+  static void FutexWake(uint32_t* word, int count, bool shared);
+  static uint32_t ThreadId();
+  static uint32_t ProcessId();
+  // A detached thread with all signals blocked; the name (static) is cut at 15 bytes. own_files: with a table of file
+  // descriptors of its own, which the program neither sees nor closes.
+  static int StartThread(void (*run)(void*), void* argument, const char* name, bool own_files);
+
+  // ---- The process.
+  static const char* Environment(const char* name);  // null in a setuid process
+  static uint64_t RandomBits();
+  static void WriteError(const char* text, size_t length);
+  [[noreturn]] static void Abort();
+};
+
+// What a stand-in for Os has to have; both implementations assert it, so that neither can fall behind the other.
+template <class T>
+concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint32_t* word, const char* text, int fd) {
+  { T::Map(p, n) } -> std::same_as<void*>;
+  { T::MovePages(p, n, p) } -> std::same_as<int>;
+  { T::Release(ranges, n) } -> std::same_as<size_t>;
+  { T::MonotonicNs() } -> std::same_as<uint64_t>;
+  { T::ProcessCpuNs() } -> std::same_as<uint64_t>;
+  { T::FenceRseq() } -> std::same_as<int>;
+  { T::ReadFile(text, static_cast<char*>(p), n) } -> std::same_as<long>;
+  { T::FutexWait(word, 0u, uint64_t{}, true) } -> std::same_as<int>;
+  { T::StartThread(nullptr, p, text, true) } -> std::same_as<int>;
+  { T::WaitForEvents(&fd, n, uint64_t{}) } -> std::same_as<int>;
+};
+static_assert(OperatingSystem<Os>);
+
+}  // namespace neap

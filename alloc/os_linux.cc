@@ -1,0 +1,385 @@
+// os_linux.cc: Os on Linux, through glibc's thin wrappers. The only file of alloc/ with system calls in it.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <linux/mempolicy.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "alloc/cache_header.h"
+#include "alloc/os.h"
+
+extern "C" {
+// Of glibc 2.35 and later.
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+}
+
+namespace neap {
+namespace {
+
+// Newer than the headers of the systems that this is built on.
+constexpr int kMadvDontneedLocked = 24;
+constexpr int kMadvPopulateWrite = 23;
+constexpr int kPidfdSelfProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
+constexpr int kMremapDontunmap = 4;
+constexpr unsigned long kAtRseqFeatureSize = 27;
+constexpr unsigned kCloseRangeUnshare = 2;
+
+class KeepErrno {
+ public:
+  KeepErrno() : errno_(errno) {}
+  ~KeepErrno() { errno = errno_; }
+  KeepErrno(const KeepErrno&) = delete;
+  KeepErrno& operator=(const KeepErrno&) = delete;
+
+ private:
+  int errno_;
+};
+
+uint64_t Nanoseconds(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+timespec ToTimespec(uint64_t ns) {
+  return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+}
+
+// The highest number in a list like "0-3,8-11", or -1.
+int HighestInList(const char* path) {
+  char text[512];
+  if (Os::ReadFile(path, text, sizeof(text)) <= 0) return -1;
+  int highest = -1, number = -1;
+  for (const char* c = text;; ++c) {
+    if (*c >= '0' && *c <= '9') {
+      number = (number < 0 ? 0 : number * 10) + (*c - '0');
+    } else {
+      if (number > highest) highest = number;
+      number = -1;
+      if (*c == 0) return highest;
+    }
+  }
+}
+
+size_t ReleaseOne(const Range& range) {
+  if (madvise(range.begin, range.bytes, MADV_DONTNEED) == 0) return range.bytes;
+  if (errno == EINVAL && madvise(range.begin, range.bytes, kMadvDontneedLocked) == 0) return range.bytes;
+  memset(range.begin, 0, range.bytes);
+  return 0;
+}
+
+}  // namespace
+
+// ---- Address space.
+
+void* Os::Map(void* address, size_t bytes) {
+  KeepErrno keep;
+  const int fixed = address != nullptr ? MAP_FIXED_NOREPLACE : 0;
+  void* memory =
+      mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (address != nullptr && memory != address) {  // a kernel before 4.17 takes the address for a hint
+    munmap(memory, bytes);
+    return nullptr;
+  }
+  return memory;
+}
+
+void Os::Unmap(void* address, size_t bytes) {
+  KeepErrno keep;
+  munmap(address, bytes);
+}
+
+int Os::MovePages(void* from, size_t bytes, void* to) {
+  KeepErrno keep;
+  void* moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to);
+  return moved == MAP_FAILED ? -errno : 0;
+}
+
+size_t Os::Release(const Range* ranges, size_t count) {
+  KeepErrno keep;
+  // One call for all where the kernel has it for the process itself (6.13 and later): a third of the time.
+  static constinit std::atomic<bool> vectored{true};
+  size_t released = 0;
+  size_t next = 0;
+  static_assert(sizeof(Range) == sizeof(iovec) && offsetof(Range, bytes) == offsetof(iovec, iov_len));
+  while (vectored.load(std::memory_order_relaxed) && next < count && count - next > 1) {
+    const size_t batch = count - next < IOV_MAX ? count - next : IOV_MAX;
+    const long done = syscall(SYS_process_madvise, kPidfdSelfProcess, ranges + next, batch, MADV_DONTNEED, 0);
+    if (done < 0) {
+      if (errno != EINTR && errno != EAGAIN && errno != ENOMEM) vectored.store(false, std::memory_order_relaxed);
+      break;
+    }
+    // It stops at the first range that it cannot take.
+    released += static_cast<size_t>(done);
+    size_t left = static_cast<size_t>(done);
+    while (next < count && left >= ranges[next].bytes) left -= ranges[next++].bytes;
+    if (next < count && done == 0) break;
+  }
+  for (; next < count; ++next) released += ReleaseOne(ranges[next]);
+  return released;
+}
+
+void Os::Populate(void* address, size_t bytes) {
+  KeepErrno keep;
+  madvise(address, bytes, kMadvPopulateWrite);
+}
+
+void Os::SetHuge(void* address, size_t bytes, bool huge) {
+  KeepErrno keep;
+  madvise(address, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void Os::BindToNode(void* address, size_t bytes, int node) {
+  KeepErrno keep;
+  unsigned long mask[16] = {};
+  mask[node / 64] = 1ul << node % 64;
+  syscall(SYS_mbind, address, bytes, MPOL_PREFERRED, mask, sizeof(mask) * 8, 0);
+}
+
+// ---- Time.
+
+uint64_t Os::MonotonicNs() { return Nanoseconds(CLOCK_MONOTONIC_COARSE); }
+uint64_t Os::RealtimeNs() { return Nanoseconds(CLOCK_REALTIME); }
+uint64_t Os::ProcessCpuNs() { return Nanoseconds(CLOCK_PROCESS_CPUTIME_ID); }
+
+// ---- CPUs and nodes.
+
+int Os::PossibleCpus() {
+  const int highest = HighestInList("/sys/devices/system/cpu/possible");
+  if (highest >= 0) return highest + 1;
+  return 1024;  // no /sys: more than the kernel can number is memory that is never touched
+}
+
+int Os::AllowedCpus() {
+  KeepErrno keep;
+  unsigned long mask[128];
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+  int count = 0;
+  for (long i = 0; i < bytes / static_cast<long>(sizeof(mask[0])); ++i) count += __builtin_popcountl(mask[i]);
+  return count > 0 ? count : 1;
+}
+
+int Os::NodeCount() {
+  const int highest = HighestInList("/sys/devices/system/node/online");
+  return highest < 0 ? 1 : highest + 1;
+}
+
+int Os::CurrentNode() {
+  KeepErrno keep;
+  unsigned cpu = 0, node = 0;
+  return getcpu(&cpu, &node) == 0 ? static_cast<int>(node) : 0;
+}
+
+ptrdiff_t Os::RseqOffset() {
+  if (&__rseq_size == nullptr || &__rseq_offset == nullptr || __rseq_size == 0) return 0;
+  return __rseq_offset;
+}
+
+bool Os::RseqHasConcurrencyId() { return getauxval(kAtRseqFeatureSize) >= static_cast<unsigned long>(kRseqMmCid) + 4; }
+
+int Os::FenceRseq() {
+  KeepErrno keep;
+  static constinit std::atomic<bool> registered{false};
+  if (!registered.load(std::memory_order_acquire)) {
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0) return -errno;
+    registered.store(true, std::memory_order_release);
+  }
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0 ? 0 : -errno;
+}
+
+// ---- Files.
+
+long Os::ReadFile(const char* path, char* buffer, size_t size) {
+  KeepErrno keep;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  size_t length = 0;
+  long got = 0;
+  while (length < size - 1 && (got = read(fd, buffer + length, size - 1 - length)) != 0) {
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) break;
+    length += static_cast<size_t>(got);
+  }
+  const int error = errno;
+  close(fd);
+  buffer[length] = 0;
+  return got < 0 && length == 0 ? -error : static_cast<long>(length);
+}
+
+void* Os::MapSharedFile(const char* path, size_t bytes) {
+  KeepErrno keep;
+  unlink(path);
+  const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) return nullptr;
+  void* memory = MAP_FAILED;
+  // Reserved now: a full file system must refuse here, not kill with SIGBUS at a later touch.
+  if (posix_fallocate(fd, 0, static_cast<off_t>(bytes)) == 0) {
+    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  }
+  close(fd);
+  if (memory != MAP_FAILED) return memory;
+  unlink(path);
+  return nullptr;
+}
+
+int Os::UnlinkFile(const char* path) {
+  KeepErrno keep;
+  return unlink(path) == 0 ? 0 : -errno;
+}
+
+int Os::OpenForEvents(const char* path, const char* write_once) {
+  KeepErrno keep;
+  const int fd = open(path, (write_once != nullptr ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return -errno;
+  if (write_once != nullptr && write(fd, write_once, strlen(write_once) + 1) < 0) {
+    const int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int Os::OpenEventFd() {
+  KeepErrno keep;
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return fd >= 0 ? fd : -errno;
+}
+
+int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
+  KeepErrno keep;
+  constexpr size_t kMost = 8;
+  pollfd polled[kMost];
+  if (count > kMost) return -EINVAL;
+  for (size_t i = 0; i < count; ++i) polled[i] = {fds[i], POLLPRI | POLLIN, 0};
+  const timespec timeout = ToTimespec(timeout_ns);
+  const int ready = ppoll(polled, count, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
+  if (ready == 0) return -ETIMEDOUT;
+  if (ready < 0) return -errno;
+  for (size_t i = 0; i < count; ++i) {
+    if (polled[i].revents == 0) continue;
+    uint64_t ignored;  // an eventfd counts what is not read
+    if ((polled[i].revents & POLLIN) != 0) (void)!read(fds[i], &ignored, sizeof(ignored));
+    return static_cast<int>(i);
+  }
+  return -EINTR;
+}
+
+void Os::CloseFd(int fd) {
+  KeepErrno keep;
+  close(fd);
+}
+
+// ---- Threads.
+
+int Os::FutexWait(uint32_t* word, uint32_t expected, uint64_t timeout_ns, bool shared) {
+  KeepErrno keep;
+  const timespec timeout = ToTimespec(timeout_ns);
+  const int operation = shared ? FUTEX_WAIT : FUTEX_WAIT_PRIVATE;
+  const long result =
+      syscall(SYS_futex, word, operation, expected, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr, 0);
+  return result == 0 ? 0 : -errno;
+}
+
+void Os::FutexWake(uint32_t* word, int count, bool shared) {
+  KeepErrno keep;
+  syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+uint32_t Os::ThreadId() {
+  KeepErrno keep;
+  return static_cast<uint32_t>(gettid());
+}
+
+uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
+
+namespace {
+
+struct ThreadStart {
+  std::atomic<bool> taken{false};
+  void (*run)(void*);
+  void* argument;
+  const char* name;
+  bool own_files;
+};
+constinit ThreadStart g_starts[8];
+
+void* ThreadMain(void* start_argument) {
+  auto* start = static_cast<ThreadStart*>(start_argument);
+  auto* run = start->run;
+  void* argument = start->argument;
+  prctl(PR_SET_NAME, start->name);
+  if (start->own_files) syscall(SYS_close_range, 0u, ~0u, kCloseRangeUnshare);
+  start->taken.store(false, std::memory_order_release);
+  run(argument);
+  return nullptr;
+}
+
+}  // namespace
+
+int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool own_files) {
+  KeepErrno keep;
+  ThreadStart* start = nullptr;
+  for (ThreadStart& candidate : g_starts) {
+    if (!candidate.taken.exchange(true, std::memory_order_acquire)) {
+      start = &candidate;
+      break;
+    }
+  }
+  if (start == nullptr) return -EAGAIN;
+  start->run = run;
+  start->argument = argument;
+  start->name = name;
+  start->own_files = own_files;
+
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 256 * 1024);
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, ThreadMain, start);
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) start->taken.store(false, std::memory_order_release);
+  return -error;
+}
+
+// ---- The process.
+
+const char* Os::Environment(const char* name) { return secure_getenv(name); }
+
+uint64_t Os::RandomBits() {
+  uint64_t bits = 0;
+  if (auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM))) memcpy(&bits, random + 8, sizeof(bits));
+  return bits * 0x9e3779b97f4a7c15u >> 17;
+}
+
+void Os::WriteError(const char* text, size_t length) {
+  KeepErrno keep;
+  (void)!write(STDERR_FILENO, text, length);
+}
+
+void Os::Abort() { abort(); }
+
+}  // namespace neap

@@ -1,0 +1,56 @@
+// page_map.h: address to span in one dependent load, lock-free to read.
+//
+// All spans lie in one window of address space whose place is picked at the start (at random, far from where the kernel
+// puts its own mappings) and which is mapped in steps as it is needed, so that a limit on address space is met only by
+// what is used. Behind the window, mapped in step with it, lie two flat tables with one entry a granule: the map proper
+// and GranuleInfo. A range inside the window that something else has taken is passed over.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/cache_header.h"
+#include "alloc/span.h"
+
+namespace neap {
+
+struct GranuleInfo {
+  uint16_t dirty;        // pages of a granule in a free run that are resident; owned by the run's page heap
+  uint16_t unused;
+  uint32_t released_at;  // ms, when pages of it were last given back; 0: never. Owned by the granule's owner
+};
+
+class PageMap {
+ public:
+  // Maps at least `granules` more in one piece, placed on `node` (-1: wherever). The first granule's number, or kNone;
+  // `*mapped` is how many there are.
+  static size_t Extend(size_t granules, int node, size_t* mapped);
+  static constexpr size_t kNone = SIZE_MAX;
+
+  // Never null: no_span where nothing is known of the address.
+  static Span* Find(const void* address) {
+    const size_t granule = (reinterpret_cast<uintptr_t>(address) - g_hot.window) >> kGranuleShift;
+    if (granule >= __atomic_load_n(&g_hot.granules, __ATOMIC_RELAXED)) return &no_span;
+    return At(granule);
+  }
+  static Span* At(size_t granule) { return __atomic_load_n(&g_hot.map[granule], __ATOMIC_RELAXED); }
+  static void Set(size_t granule, Span* span) { __atomic_store_n(&g_hot.map[granule], span, __ATOMIC_RELEASE); }
+  static size_t Granules() { return __atomic_load_n(&g_hot.granules, __ATOMIC_ACQUIRE); }
+
+  static GranuleInfo& Info(size_t granule) { return info_[granule]; }
+  static uintptr_t AddressOf(size_t granule) { return g_hot.window + (granule << kGranuleShift); }
+  static size_t GranuleOf(uintptr_t address) { return (address - g_hot.window) >> kGranuleShift; }
+  static bool InWindow(const void* address) {
+    return ((reinterpret_cast<uintptr_t>(address) - g_hot.window) >> kGranuleShift) < Granules();
+  }
+  static size_t MappedBytes();
+
+  static Span no_span;
+
+ private:
+  static bool Start();
+  static bool CoverTables(size_t granules);
+  static GranuleInfo* info_;
+};
+
+}  // namespace neap

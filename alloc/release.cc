@@ -1,0 +1,171 @@
+// release.cc: see release.h.
+#include "alloc/release.h"
+
+#include "alloc/arena.h"
+#include "alloc/clock.h"
+#include "alloc/config.h"
+#include "alloc/consumers.h"
+#include "alloc/cpu_cache.h"
+#include "alloc/decay.h"
+#include "alloc/fork.h"
+#include "alloc/ledger.h"
+#include "alloc/limit_gate.h"
+#include "alloc/os.h"
+#include "alloc/rcu.h"
+#include "alloc/regret.h"
+#include "alloc/release_batch.h"
+#include "alloc/stats_page.h"
+
+namespace neap {
+namespace {
+
+constexpr uint64_t kTickNs = 10'000'000;
+constexpr uint64_t kLimitedTickNs = 1'000'000'000;
+constexpr uint32_t kDrainEveryMs = 20;
+constexpr uint32_t kReadLimitEveryMs = 250;
+constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
+
+constinit Mutex g_lock;  // the batch, and that each page is on its way back once
+constinit ReleaseBatch g_batch;
+constinit Decay g_decay;
+constinit std::atomic<uint64_t> g_released{0}, g_purges{0};
+
+enum ThreadState : uint32_t { kNone, kStarting, kRunning, kSleeping, kRefused };
+constinit std::atomic<uint32_t> g_thread{kNone};
+constinit uint32_t g_private_bell = 0;
+
+// Of the tick; under g_tick.
+constinit Mutex g_tick;
+constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_ticked_ms = 0;
+
+uint32_t* Bell() {
+  uint32_t* shared = Doorbell();
+  return shared != nullptr ? shared : &g_private_bell;
+}
+
+void Run(void*) {
+  OpenStatsPage(Config::stats_prefix());
+  for (;;) {
+    uint32_t* bell = Bell();
+    const uint32_t rung = __atomic_load_n(bell, __ATOMIC_ACQUIRE);
+    g_thread.store(kRunning, std::memory_order_relaxed);
+    const bool again = Releaser::Tick();
+    uint64_t timeout = kTickNs;
+    if (!again) {
+      timeout = LimitGate::Read().limit == UINT64_MAX ? UINT64_MAX : kLimitedTickNs;
+      g_thread.store(kSleeping, std::memory_order_seq_cst);
+      if (Releaser::WorthWaking()) continue;  // noted while Tick was at its end, when nobody rang for it
+    }
+    Os::FutexWait(bell, rung, timeout, bell != &g_private_bell);
+  }
+}
+
+void AnswerShrinkOrder() {
+  uint64_t target = 0;
+  uint32_t number = 0;
+  if (!ShrinkRequested(&target, &number)) return;
+  const size_t freed = Releaser::ReclaimNow();
+  LimitGate::Refresh();
+  const Ledger ledger = ReadLedger();
+  if (ledger.anon > target) Consumers::Ask(ledger.anon - target);
+  PublishLedger(ledger, Os::RealtimeNs());
+  AnswerShrink(number, freed);
+}
+
+}  // namespace
+
+Mutex& Releaser::lock() { return g_lock; }
+uint64_t Releaser::ReleasedBytes() { return g_released.load(std::memory_order_relaxed); }
+uint64_t Releaser::Purges() { return g_purges.load(std::memory_order_relaxed); }
+
+size_t Releaser::ReleaseAt(uint32_t cutoff_ms) {
+  size_t released = 0;
+  MutexLock lock(g_lock);
+  // Slabs first: those that become free go to the page heaps. An arena is not destroyed while the lock is held.
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    if (Arena* arena = Arena::ById(id)) released += arena->Release(cutoff_ms, g_batch);
+  }
+  for (int node = 0; node < RootHeap::Nodes(); ++node) {
+    released += RootHeap::Node(node).page_heap.Release(cutoff_ms, g_batch);
+  }
+  g_released.fetch_add(released, std::memory_order_relaxed);
+  return released;
+}
+
+size_t Releaser::ReleaseArena(Arena* arena) {
+  MutexLock lock(g_lock);
+  const size_t released = arena->Release(NowMs(), g_batch);
+  g_released.fetch_add(released, std::memory_order_relaxed);
+  return released;
+}
+
+size_t Releaser::ReclaimNow() {
+  g_purges.fetch_add(1, std::memory_order_relaxed);
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  return ReleaseAt(NowMs());
+}
+
+bool Releaser::Tick() {
+  MutexLock lock(g_tick);
+  const uint32_t now = NowMs();
+  g_ticked_ms = now;
+  const bool noted = noted_.exchange(0, std::memory_order_relaxed) > 0;
+
+  uint32_t level = LimitGate::Level();
+  const bool limited = LimitGate::Read().limit != UINT64_MAX;
+  if (g_limit_ms == 0 || now - g_limit_ms >= (limited ? kReadLimitEveryMs : 4 * kReadLimitEveryMs)) {
+    level = LimitGate::Refresh();
+    LimitGate::StartWatcher();
+    g_limit_ms = now;
+  }
+  if (now - g_drained_ms >= kDrainEveryMs) {
+    CpuCaches::Drain(level > 0 ? CpuCaches::Which::kAll : CpuCaches::Which::kIdle);
+    g_drained_ms = now;
+  }
+  Ledger ledger = ReadLedger();
+  const uint32_t age =
+      g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, level});
+  if (ledger.dirty > 0 && ReleaseAt(now - age) > 0) ledger = ReadLedger();
+  if (level > 0) {
+    const LimitGate::View view = LimitGate::Read();
+    const uint64_t mark = LimitGate::LowMarkBytes();
+    if (view.headroom < mark) Consumers::Ask(mark - view.headroom);
+  }
+  AnswerShrinkOrder();
+  PublishLedger(ledger, Os::RealtimeNs());
+  return noted || ledger.dirty > 0 || CpuCaches::CachedBytes() > kIdleCache;
+}
+
+void Releaser::PokeSlow() {
+  const uint32_t state = g_thread.load(std::memory_order_relaxed);
+  if (state == kSleeping) return Wake();
+  if (state == kRunning || state == kStarting) return;
+  if (state == kNone && Config::background()) {
+    if (noted_.load(std::memory_order_relaxed) >= kWorthStarting) StartThread();
+    return;
+  }
+  if (NowMs() - g_ticked_ms >= kTickNs / 1'000'000) Tick();
+}
+
+void Releaser::Wake() {
+  uint32_t* bell = Bell();
+  __atomic_fetch_add(bell, 1, __ATOMIC_RELEASE);
+  g_thread.store(kRunning, std::memory_order_relaxed);
+  Os::FutexWake(bell, 1, bell != &g_private_bell);
+}
+
+void Releaser::StartThread() {
+  uint32_t expected = kNone;
+  if (!Config::background() || !g_thread.compare_exchange_strong(expected, kStarting)) return;
+  if (Os::StartThread(Run, nullptr, "neap-release", false) != 0) g_thread.store(kRefused);
+}
+
+void Releaser::ForgetInChild() {
+  g_thread.store(kNone, std::memory_order_relaxed);
+  ForgetStatsPage();
+}
+
+Mutex& ForkLocks::Release() { return g_lock; }
+Mutex& ForkLocks::Tick() { return g_tick; }
+
+}  // namespace neap

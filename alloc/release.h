@@ -1,0 +1,55 @@
+// release.h: when memory goes back to the kernel, and the thread that sees to it.
+//
+// The thread starts when there is first something worth giving back, ticks while anything is dirty or cached, and sleeps
+// without a timeout when nothing is (a process with a limit wakes once a second to read it). With NEAP_BACKGROUND=0, or
+// where no thread can be had, the same tick runs on slow paths.
+#pragma once
+
+#include <atomic>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/lock.h"
+#include "alloc/size_classes.h"
+
+namespace neap {
+
+class Arena;
+
+class Releaser {
+ public:
+  // Held by whoever gives pages back: there is one batch.
+  static Mutex& lock();
+
+  // Pages became dirty; any lock may be held.
+  static void NoteDirty(size_t pages) { noted_.fetch_add(pages, std::memory_order_relaxed); }
+  // After a free, with no lock held: starts or wakes the thread if there is enough to give back.
+  static void Poke() {
+    if (WorthWaking()) PokeSlow();
+  }
+  static bool WorthWaking() { return noted_.load(std::memory_order_relaxed) >= kWorthWaking; }
+  static void Wake();
+  // Starts the thread whatever there is to give back.
+  static void StartThread();
+
+  // Gives back what has been dirty since cutoff_ms or longer. Returns the bytes.
+  static size_t ReleaseAt(uint32_t cutoff_ms);
+  static size_t ReleaseArena(Arena* arena);
+  // Everything that holds no live block, the caches included.
+  static size_t ReclaimNow();
+
+  static uint64_t ReleasedBytes();
+  static uint64_t Purges();
+
+  static void ForgetInChild();
+  // One round of the thread's work. True: come again in a tick; false: nothing is left to do.
+  static bool Tick();
+
+ private:
+  static constexpr size_t kWorthWaking = (256u << 10) / kPageSize;
+  static constexpr size_t kWorthStarting = (1u << 20) / kPageSize;
+  static void PokeSlow();
+  static inline constinit std::atomic<size_t> noted_{0};
+};
+
+}  // namespace neap

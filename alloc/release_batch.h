@@ -1,0 +1,59 @@
+// release_batch.h: ranges of pages on their way back to the kernel, collected so that one system call takes many.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/os.h"
+#include "alloc/size_classes.h"
+
+namespace neap {
+
+class ReleaseBatch {
+ public:
+  static constexpr size_t kRanges = 512;
+
+  // Ranges that touch are joined. A full batch is flushed.
+  void Add(uintptr_t begin, size_t bytes) {
+    if (count_ > 0) {
+      Range& last = ranges_[count_ - 1];
+      if (reinterpret_cast<uintptr_t>(last.begin) + last.bytes == begin) {
+        last.bytes += bytes;
+        return;
+      }
+      if (count_ == kRanges) Flush();
+    }
+    ranges_[count_++] = {reinterpret_cast<void*>(begin), bytes};
+  }
+
+  // The pages of `mask` in the granule at `start`.
+  void AddPages(uintptr_t start, uint16_t mask) {
+    while (mask != 0) {
+      const unsigned first = static_cast<unsigned>(__builtin_ctz(mask));
+      const unsigned length = static_cast<unsigned>(__builtin_ctz(~(static_cast<unsigned>(mask) >> first)));
+      Add(start + first * kPageSize, length * kPageSize);
+      mask = static_cast<uint16_t>(mask & ~(((1u << length) - 1) << first));
+    }
+  }
+
+  bool NearlyFull() const { return count_ + kPagesPerGranule > kRanges; }
+  bool Empty() const { return count_ == 0; }
+
+  void Flush() {
+    if (count_ > 0) released_ += Os::Release(ranges_, count_);
+    count_ = 0;
+  }
+
+  size_t TakeReleased() {
+    const size_t released = released_;
+    released_ = 0;
+    return released;
+  }
+
+ private:
+  size_t count_ = 0;
+  size_t released_ = 0;
+  Range ranges_[kRanges] = {};
+};
+
+}  // namespace neap

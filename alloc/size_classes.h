@@ -1,0 +1,105 @@
+// size_classes.h: the one table of block sizes. Constexpr; every row's waste is computed and asserted here.
+//
+// 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 32 KiB; larger
+// requests are rounded to pages (large.cc).
+// A slab is always one granule of 64 KiB: the bytes behind its last whole block are address space, not memory, beyond
+// the page in which that block ends.
+#pragma once
+
+#include <array>
+#include <stddef.h>
+#include <stdint.h>
+
+namespace neap {
+
+inline constexpr size_t kPageSize = 4096;
+inline constexpr size_t kPageShift = 12;
+inline constexpr size_t kGranuleSize = 65536;  // the unit of address space: a slab, or a part of a run
+inline constexpr size_t kGranuleShift = 16;
+inline constexpr size_t kPagesPerGranule = kGranuleSize / kPageSize;
+
+inline constexpr size_t kSmallMax = 1024;       // up to here the classes lie 16 bytes apart: the hit path
+inline constexpr size_t kSlabMax = 32768;       // the largest block that lives in a slab
+inline constexpr size_t kFineClasses = kSmallMax / 16;
+inline constexpr size_t kStepsPerDoubling = 8;  // 1152, 1280, .. 2048, 2304, ..
+inline constexpr size_t kDoublings = 5;         // 1 Ki to 32 Ki
+inline constexpr size_t kClasses = kFineClasses + kStepsPerDoubling * kDoublings;
+
+struct SizeClass {
+  uint32_t size;    // bytes of a block
+  uint32_t blocks;  // in a slab
+  // ceil(2^32 / size). For an offset below 2^16, offset * magic has the block's index in its high 32 bits, and its low
+  // 32 bits are below magic exactly when the offset is a multiple of size: with e = magic * size - 2^32 < size and
+  // offset = q * size + r, the low bits are q * e + r * magic, where q * e < 2^16 < magic.
+  uint32_t magic;
+  uint16_t cache_slots;  // most blocks that one CPU's cache holds
+  uint16_t batch;        // blocks moved between a CPU's cache and the slabs at a time
+};
+
+namespace size_class_detail {
+
+constexpr uint32_t SizeOf(size_t index) {
+  if (index < kFineClasses) return static_cast<uint32_t>((index + 1) * 16);
+  const size_t doubling = (index - kFineClasses) / kStepsPerDoubling;
+  const size_t step = (index - kFineClasses) % kStepsPerDoubling + 1;
+  const size_t base = kSmallMax << doubling;
+  return static_cast<uint32_t>(base + step * (base / kStepsPerDoubling));
+}
+
+constexpr size_t Clamp(size_t value, size_t low, size_t high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+constexpr std::array<SizeClass, kClasses> MakeTable() {
+  std::array<SizeClass, kClasses> table{};
+  for (size_t i = 0; i < kClasses; ++i) {
+    const uint32_t size = SizeOf(i);
+    table[i].size = size;
+    table[i].blocks = static_cast<uint32_t>(kGranuleSize / size);
+    table[i].magic = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
+    table[i].cache_slots = static_cast<uint16_t>(Clamp(131072 / size, 4, 1024));
+    table[i].batch = static_cast<uint16_t>(Clamp(16384 / size, 2, 64));
+  }
+  return table;
+}
+
+}  // namespace size_class_detail
+
+inline constexpr std::array<SizeClass, kClasses> kSizeClasses = size_class_detail::MakeTable();
+
+// size: 1 to kSlabMax (0 counts as 1).
+constexpr size_t ClassOf(size_t size) {
+  if (size <= kSmallMax) return size == 0 ? 0 : (size - 1) / 16;
+  const size_t shift = 63 - static_cast<size_t>(__builtin_clzll(size - 1)) - 3;  // of one step within the doubling
+  return kFineClasses + (shift - 7) * kStepsPerDoubling + ((size - 1) >> shift) - kStepsPerDoubling;
+}
+
+// The smallest class whose blocks hold `size` bytes at multiples of `alignment` (a power of two): a slab begins at a
+// multiple of a granule, so that a class does if its size is one. kClasses: none, the block is large.
+constexpr size_t AlignedClassOf(size_t size, size_t alignment) {
+  if (size > kSlabMax || alignment > kSlabMax) return kClasses;
+  size_t index = ClassOf(size);
+  while (index < kClasses && (kSizeClasses[index].size & (alignment - 1)) != 0) ++index;
+  return index;
+}
+
+namespace size_class_detail {
+
+constexpr bool TableHolds() {
+  for (size_t i = 0; i < kClasses; ++i) {
+    const uint64_t size = kSizeClasses[i].size;
+    const uint64_t smallest = i == 0 ? 1 : kSizeClasses[i - 1].size + 1;
+    if (ClassOf(size) != i || ClassOf(smallest) != i) return false;
+    if (size % 16 != 0) return false;
+    // Inside a block at most 12.5 %, or the 15 bytes that an alignment of 16 costs.
+    if (size - smallest > 15 && (size - smallest) * 8 > size) return false;
+    const uint64_t error = kSizeClasses[i].magic * size - (uint64_t{1} << 32);
+    if (error >= size || kSizeClasses[i].magic <= kGranuleSize + size) return false;
+    if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots) return false;
+  }
+  return kSizeClasses[kClasses - 1].size == kSlabMax;
+}
+static_assert(TableHolds());
+
+}  // namespace size_class_detail
+}  // namespace neap

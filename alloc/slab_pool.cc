@@ -1,0 +1,309 @@
+// slab_pool.cc: see slab_pool.h.
+#include "alloc/slab_pool.h"
+
+#include "alloc/arena.h"
+#include "alloc/clock.h"
+#include "alloc/metadata.h"
+#include "alloc/misuse.h"
+#include "alloc/page_heap.h"
+#include "alloc/regret.h"
+
+namespace neap {
+namespace {
+
+// Under the pool's lock there is one writer, so that no read-modify-write is needed.
+void Add(std::atomic<size_t>& counter, size_t n) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+void Subtract(std::atomic<size_t>& counter, size_t n) {
+  counter.store(counter.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+}
+
+size_t CountPages(uint16_t mask) { return static_cast<size_t>(__builtin_popcount(mask)); }
+
+uint16_t EmptyPages(const Slab* slab) {
+  uint16_t mask = 0;
+  for (size_t page = 0; page < kPagesPerGranule; ++page) {
+    mask = static_cast<uint16_t>(mask | (slab->live[page] == 0) << page);
+  }
+  return mask;
+}
+
+uint16_t DirtyPages(const Slab* slab) { return static_cast<uint16_t>(EmptyPages(slab) & ~slab->clean); }
+
+}  // namespace
+
+void SlabPool::Start(Arena* arena, PageHeap* heap, size_t size_class, bool hit_path) {
+  arena_ = arena;
+  heap_ = heap;
+  size_class_ = static_cast<uint32_t>(size_class);
+  hit_path_ = hit_path;
+}
+
+size_t SlabPool::ExtraBytes() const { return (kSizeClasses[size_class_].blocks + 63) / 64 * sizeof(uint64_t); }
+
+uint16_t SlabPool::PagesOf(size_t index) const {
+  const size_t size = kSizeClasses[size_class_].size;
+  const size_t first = index * size >> kPageShift;
+  const size_t last = (index * size + size - 1) >> kPageShift;
+  return static_cast<uint16_t>((2u << last) - (1u << first));
+}
+
+unsigned SlabPool::BucketOf(const Slab* slab) const {
+  const uint32_t blocks = kSizeClasses[size_class_].blocks;
+  return (blocks - slab->free_blocks) * kFullBucket / blocks;
+}
+
+void SlabPool::Link(Slab* slab) {
+  slab->bucket = static_cast<uint8_t>(BucketOf(slab));
+  buckets_[slab->bucket].PushFront(slab);
+  filled_ |= 1u << slab->bucket;
+}
+
+void SlabPool::Unlink(Slab* slab) {
+  buckets_[slab->bucket].Remove(slab);
+  if (buckets_[slab->bucket].Empty()) filled_ &= ~(1u << slab->bucket);
+}
+
+void SlabPool::Relink(Slab* slab) {
+  if (slab->releasing != 0 || BucketOf(slab) == slab->bucket) return;
+  Unlink(slab);
+  Link(slab);
+}
+
+void SlabPool::BecameDirty(Slab* slab) {
+  const uint32_t now = NowMs();
+  if (slab->in_dirty_list) {
+    if (slab->dirty_since == now) return;
+    dirty_.Remove(slab);
+  }
+  slab->dirty_since = now;
+  slab->in_dirty_list = true;
+  dirty_.PushFront(slab);
+}
+
+Slab* SlabPool::NewSlab() {
+  auto* slab = Metadata::New<Slab>(ExtraBytes());
+  if (slab == nullptr) return nullptr;
+  const size_t granule = heap_->Allocate(1, 1, false);
+  if (granule == PageMap::kNone) {
+    Metadata::Delete(slab, ExtraBytes());
+    return nullptr;
+  }
+  GranuleInfo& info = PageMap::Info(granule);
+  const size_t resident = CountPages(info.dirty);
+  if (!arena_->Charge(resident * kPageSize)) {
+    heap_->Free(granule, 1, false);
+    Metadata::Delete(slab, ExtraBytes());
+    return nullptr;
+  }
+  const SizeClass& row = kSizeClasses[size_class_];
+  slab->cache = g_hot.caches + HeaderOffset(size_class_);
+  slab->magic = hit_path_ ? row.magic : 0;
+  slab->kind = SpanKind::kSlab;
+  slab->size_class = static_cast<uint8_t>(size_class_);
+  slab->start = PageMap::AddressOf(granule);
+  slab->pool = this;
+  slab->free_blocks = static_cast<uint16_t>(row.blocks);
+  slab->clean = static_cast<uint16_t>(~info.dirty);
+  slab->released_at = info.released_at;
+  info.dirty = 0;
+  for (size_t i = 0; i < row.blocks; i += 64) {
+    slab->free_bits[i / 64] = row.blocks - i >= 64 ? ~uint64_t{0} : (uint64_t{1} << (row.blocks - i)) - 1;
+  }
+  Add(ledger_.slabs, 1);
+  Add(ledger_.resident_pages, resident);
+  Add(ledger_.dirty_pages, resident);
+  if (resident != 0) BecameDirty(slab);
+  Link(slab);
+  PageMap::Set(granule, slab);
+  return slab;
+}
+
+void SlabPool::Retire(Slab* slab) {
+  const size_t granule = PageMap::GranuleOf(slab->start);
+  const size_t resident = CountPages(static_cast<uint16_t>(~slab->clean));
+  PageMap::Set(granule, &PageMap::no_span);
+  Unlink(slab);
+  if (slab->in_dirty_list) dirty_.Remove(slab);
+  Subtract(ledger_.slabs, 1);
+  Subtract(ledger_.resident_pages, resident);
+  Subtract(ledger_.dirty_pages, CountPages(DirtyPages(slab)));
+  arena_->Uncharge(resident * kPageSize);
+  PageMap::Info(granule).dirty = static_cast<uint16_t>(~slab->clean);
+  PageMap::Info(granule).released_at = slab->released_at;
+  Metadata::Delete(slab, ExtraBytes());
+  heap_->Free(granule, 1, false);
+}
+
+// False if a strict bound has no room for the pages that the block would make resident.
+bool SlabPool::TakeBlock(Slab* slab, size_t index, uint16_t pages) {
+  const uint16_t fresh = static_cast<uint16_t>(slab->clean & pages);
+  if (fresh != 0) {
+    const size_t count = CountPages(fresh);
+    if (!arena_->Charge(count * kPageSize)) return false;
+    slab->clean = static_cast<uint16_t>(slab->clean & ~fresh);
+    Add(ledger_.resident_pages, count);
+    if (slab->released_at != 0) Regret::NoteTaken(count, slab->released_at);
+    if ((slab->given_back & fresh) != 0) {
+      slab->given_back = static_cast<uint16_t>(slab->given_back & ~fresh);
+      if (slab->given_back == 0 && hit_path_) slab->magic = kSizeClasses[size_class_].magic;
+    }
+  }
+  for (uint16_t rest = pages; rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
+    const unsigned page = static_cast<unsigned>(__builtin_ctz(rest));
+    if (slab->live[page]++ == 0 && (fresh >> page & 1) == 0) Subtract(ledger_.dirty_pages, 1);
+  }
+  slab->free_bits[index / 64] &= ~(uint64_t{1} << index % 64);
+  --slab->free_blocks;
+  return true;
+}
+
+size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count) {
+  const size_t size = kSizeClasses[size_class_].size;
+  const size_t total = kSizeClasses[size_class_].blocks;
+  size_t taken = 0;
+  for (const bool resident_only : {true, false}) {
+    if (resident_only ? slab->clean == 0xffff : slab->clean == 0) continue;
+    for (size_t page = 0; page < kPagesPerGranule && taken < count; ++page) {
+      if (resident_only && (slab->clean >> page & 1) != 0) continue;
+      size_t index = (page * kPageSize + size - 1) / size;  // of the first block that starts in the page
+      size_t behind = ((page + 1) * kPageSize + size - 1) / size;
+      if (behind > total) behind = total;
+      while (index < behind && taken < count) {
+        const uint64_t word = slab->free_bits[index / 64] >> index % 64;
+        if (word == 0) {
+          index = (index / 64 + 1) * 64;
+          continue;
+        }
+        index += static_cast<size_t>(__builtin_ctzll(word));
+        if (index >= behind) break;
+        const uint16_t pages = PagesOf(index);
+        if (!resident_only || (slab->clean & pages) == 0) {
+          if (!TakeBlock(slab, index, pages)) return taken;
+          blocks[taken++] = reinterpret_cast<void*>(slab->start + index * size);
+        }
+        ++index;
+      }
+    }
+  }
+  return taken;
+}
+
+size_t SlabPool::Take(void** blocks, size_t count) {
+  MutexLock lock(lock_);
+  size_t taken = 0;
+  while (taken < count) {
+    const uint32_t partly = filled_ & ((1u << kFullBucket) - 1);
+    Slab* slab = partly != 0 ? buckets_[31 - __builtin_clz(partly)].Head() : NewSlab();
+    if (slab == nullptr) break;
+    const size_t got = TakeFrom(slab, blocks + taken, count - taken);
+    taken += got;
+    if (slab->in_dirty_list && DirtyPages(slab) == 0) {
+      dirty_.Remove(slab);
+      slab->in_dirty_list = false;
+    }
+    if (slab->free_blocks == kSizeClasses[size_class_].blocks) Retire(slab);  // refused by the bound at once
+    else Relink(slab);
+    if (got == 0) break;
+  }
+  Add(ledger_.taken_blocks, taken);
+  return taken;
+}
+
+void SlabPool::PutBlock(Slab* slab, void* block) {
+  const SizeClass& row = kSizeClasses[size_class_];
+  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
+  const size_t index = offset * row.magic >> 32;
+  const uint64_t bit = uint64_t{1} << index % 64;
+  if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
+  if ((slab->free_bits[index / 64] & bit) != 0) Misuse::DoubleFree(block, row.size);
+  slab->free_bits[index / 64] |= bit;
+  ++slab->free_blocks;
+  for (uint16_t rest = PagesOf(index); rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
+    const unsigned page = static_cast<unsigned>(__builtin_ctz(rest));
+    if (--slab->live[page] == 0) {
+      Add(ledger_.dirty_pages, 1);
+      BecameDirty(slab);
+    }
+  }
+  if (slab->free_blocks == row.blocks && slab->releasing == 0) Retire(slab);
+  else Relink(slab);
+}
+
+void SlabPool::Put(void* const* blocks, size_t count) {
+  SlabPool* held = nullptr;
+  for (size_t i = 0; i < count; ++i) {
+    Span* span = PageMap::Find(blocks[i]);
+    if (span->kind != SpanKind::kSlab) Misuse::NotABlock(blocks[i]);
+    auto* slab = static_cast<Slab*>(span);
+    if (slab->pool != held) {
+      if (held != nullptr) held->lock_.Unlock();
+      held = slab->pool;
+      held->lock_.Lock();
+    }
+    held->PutBlock(slab, blocks[i]);
+    Subtract(held->ledger_.taken_blocks, 1);
+  }
+  if (held != nullptr) held->lock_.Unlock();
+}
+
+size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
+  size_t released = 0;
+  if (ledger_.dirty_pages.load(std::memory_order_relaxed) == 0) return 0;
+  for (;;) {
+    constexpr size_t kSlabs = 128;
+    Slab* taken[kSlabs];
+    size_t count = 0;
+    {
+      MutexLock lock(lock_);
+      while (count < kSlabs && !batch.NearlyFull()) {
+        Slab* slab = dirty_.Tail();
+        if (slab == nullptr || static_cast<int32_t>(slab->dirty_since - cutoff_ms) > 0) break;
+        dirty_.Remove(slab);
+        slab->in_dirty_list = false;
+        slab->releasing = DirtyPages(slab);
+        if (slab->releasing == 0) continue;
+        // Out of the lists nobody takes a block of it. Closed to the hit path so that a second free of a block whose
+        // page has been given back (its mark is gone) is still noticed.
+        Unlink(slab);
+        slab->magic = 0;
+        batch.AddPages(slab->start, slab->releasing);
+        taken[count++] = slab;
+      }
+    }
+    if (count == 0) return released;
+    batch.Flush();
+    const uint32_t now = NowMs();
+    MutexLock lock(lock_);
+    for (size_t i = 0; i < count; ++i) {
+      Slab* slab = taken[i];
+      const size_t pages = CountPages(slab->releasing);
+      slab->clean = static_cast<uint16_t>(slab->clean | slab->releasing);
+      slab->given_back = static_cast<uint16_t>(slab->given_back | slab->releasing);
+      slab->releasing = 0;
+      slab->released_at = now;
+      Subtract(ledger_.resident_pages, pages);
+      Subtract(ledger_.dirty_pages, pages);
+      arena_->Uncharge(pages * kPageSize);
+      released += pages * kPageSize;
+      Link(slab);
+      if (slab->free_blocks == kSizeClasses[size_class_].blocks) Retire(slab);
+    }
+  }
+}
+
+void SlabPool::Destroy() {
+  MutexLock lock(lock_);
+  for (auto& bucket : buckets_) {
+    while (Slab* slab = bucket.Head()) {
+      // As if every block had come home.
+      __builtin_memset(slab->live, 0, sizeof(slab->live));
+      ledger_.dirty_pages.store(CountPages(DirtyPages(slab)), std::memory_order_relaxed);
+      Retire(slab);
+    }
+  }
+  ledger_.taken_blocks.store(0, std::memory_order_relaxed);
+}
+
+}  // namespace neap

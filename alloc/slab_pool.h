@@ -1,0 +1,77 @@
+// slab_pool.h: the slabs of one class, of the root arena on one node or of a bounded arena.
+//
+// Partly used slabs are kept by fullness and the fullest serves first, so that the emptiest drain. Within a slab blocks
+// on resident pages are taken before those on pages that were given back. A slab whose last block comes home returns to
+// the page heap; a page whose last block comes home is dirty and may be given back from under the slab.
+#pragma once
+
+#include <atomic>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/lock.h"
+#include "alloc/release_batch.h"
+#include "alloc/span.h"
+
+namespace neap {
+
+class Arena;
+class PageHeap;
+
+// Written under the pool's lock, read by anyone.
+struct PoolLedger {
+  std::atomic<size_t> slabs{0};
+  std::atomic<size_t> taken_blocks{0};    // out of the slabs: live or in a CPU's cache
+  std::atomic<size_t> resident_pages{0};
+  std::atomic<size_t> dirty_pages{0};     // of the resident ones
+};
+
+class SlabPool {
+ public:
+  void Start(Arena* arena, PageHeap* heap, size_t size_class, bool hit_path);
+
+  // Up to `count` blocks; fewer or none when there is no memory or no room under a strict bound.
+  size_t Take(void** blocks, size_t count);
+
+  // Each to the pool that owns it, whichever that is. Ends the process at a block that is free already.
+  static void Put(void* const* blocks, size_t count);
+
+  // Gives back pages that have been dirty since `cutoff_ms` or longer; the caller holds the release lock.
+  size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
+
+  // Returns every slab to the page heap, live blocks or not. Nobody may use the pool meanwhile or afterwards.
+  void Destroy();
+
+  const PoolLedger& ledger() const { return ledger_; }
+  Arena* arena() const { return arena_; }
+  size_t block_size() const { return kSizeClasses[size_class_].size; }
+  Mutex& lock() { return lock_; }
+
+ private:
+  static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
+
+  size_t TakeFrom(Slab* slab, void** blocks, size_t count);
+  bool TakeBlock(Slab* slab, size_t index, uint16_t pages);
+  void PutBlock(Slab* slab, void* block);
+  Slab* NewSlab();
+  void Retire(Slab* slab);
+  void Link(Slab* slab);
+  void Unlink(Slab* slab);
+  void Relink(Slab* slab);
+  void BecameDirty(Slab* slab);
+  unsigned BucketOf(const Slab* slab) const;
+  uint16_t PagesOf(size_t index) const;
+  size_t ExtraBytes() const;
+
+  Mutex lock_;
+  Arena* arena_ = nullptr;
+  PageHeap* heap_ = nullptr;
+  uint32_t size_class_ = 0;
+  bool hit_path_ = false;  // whether free may push blocks of these slabs straight into a CPU's cache
+  uint32_t filled_ = 0;    // bit per bucket
+  LinkedList<Slab, &Slab::next, &Slab::prev> buckets_[kFullBucket + 1];
+  LinkedList<Slab, &Slab::dirty_next, &Slab::dirty_prev> dirty_;  // latest first
+  PoolLedger ledger_;
+};
+
+}  // namespace neap

@@ -1,0 +1,102 @@
+// span.h: what an entry of the page map points to. Spans live in metadata, beside the memory that they describe.
+//
+//   kNone   no_span: address space that no span begins at (the inside of a run, or a gap)
+//   kSlab   one granule cut into blocks of one class; owned by a SlabPool          (slab_pool.h)
+//   kLarge  a run of granules that holds one block; owned by an Arena              (large.cc)
+//   kFree   a run of granules without an owner; owned by a PageHeap                (page_heap.h)
+//   kBusy   a free run whose pages are being given back; owned by who does that    (page_heap.cc)
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/size_classes.h"
+
+namespace neap {
+
+class SlabPool;
+class Arena;
+
+enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree, kBusy };
+
+struct Span {
+  uintptr_t cache = 0;  // slab: the header of its class in cache number 0
+  // slab: that of its class while a block may go straight into a CPU's cache; 0 wherever free has to look closer: all
+  // other kinds, slabs of bounded arenas, slabs with pages given back, every slab where there are several nodes.
+  uint32_t magic = 0;
+  SpanKind kind = SpanKind::kNone;
+  uint8_t node = 0;
+  uint8_t size_class = 0;
+  bool huge = false;  // large, free: may be backed by huge pages
+  uintptr_t start = 0;
+};
+
+// State of a block: a bit in free_bits, set while the block is in the slab, clear while it is live or in a CPU's cache.
+// State of a page: `live[page]` blocks that are out of the slab touch it; resident unless its bit in `clean` is set.
+// A page with live == 0 that is resident is dirty. `releasing`: being given back, its blocks must not be taken.
+// All but the Span part belongs to the pool's lock.
+struct Slab : Span {
+  SlabPool* pool = nullptr;
+  Slab* next = nullptr;  // in the pool's list of this fullness
+  Slab* prev = nullptr;
+  Slab* dirty_next = nullptr;  // in the pool's list of slabs with dirty pages
+  Slab* dirty_prev = nullptr;
+  bool in_dirty_list = false;
+  uint8_t bucket = 0;
+  uint16_t free_blocks = 0;
+  uint16_t clean = 0;
+  uint16_t releasing = 0;
+  uint16_t given_back = 0;   // clean pages that once held blocks
+  uint32_t dirty_since = 0;  // ms, of the page that became dirty last
+  uint32_t released_at = 0;  // ms; 0: never
+  uint16_t live[kPagesPerGranule] = {};
+  uint64_t free_bits[];
+};
+
+struct LargeSpan : Span {
+  Arena* arena = nullptr;
+  LargeSpan* next = nullptr;  // in the arena's list
+  LargeSpan* prev = nullptr;
+  size_t granules = 0;
+  size_t bytes = 0;  // of the block: whole pages
+};
+
+// `dirty_pages` counts the bits in the granules' dirty masks.
+struct FreeRun : Span {
+  FreeRun* next = nullptr;  // in its bin
+  FreeRun* prev = nullptr;
+  size_t granules = 0;
+  size_t dirty_pages = 0;
+  uint32_t since = 0;  // ms, when it became free
+};
+
+// A doubly linked list through any pair of members of its elements.
+template <class T, T* T::*kNext, T* T::*kPrev>
+class LinkedList {
+ public:
+  bool Empty() const { return head_ == nullptr; }
+  T* Head() const { return head_; }
+  T* Tail() const { return tail_; }
+  void PushFront(T* item) {
+    item->*kPrev = nullptr;
+    item->*kNext = head_;
+    (head_ != nullptr ? head_->*kPrev : tail_) = item;
+    head_ = item;
+  }
+  void PushBack(T* item) {
+    item->*kNext = nullptr;
+    item->*kPrev = tail_;
+    (tail_ != nullptr ? tail_->*kNext : head_) = item;
+    tail_ = item;
+  }
+  void Remove(T* item) {
+    (item->*kPrev != nullptr ? (item->*kPrev)->*kNext : head_) = item->*kNext;
+    (item->*kNext != nullptr ? (item->*kNext)->*kPrev : tail_) = item->*kPrev;
+  }
+
+ private:
+  T* head_ = nullptr;
+  T* tail_ = nullptr;
+};
+
+}  // namespace neap
