@@ -132,10 +132,16 @@ const CgroupLevel* BindingLevel(const std::vector<CgroupLevel>& levels) {
 }
 
 CgroupCounters ReadCounters(const CgroupPlace& place) {
-  bool v1 = place.version == 1;
-  MemoryEvents events = ParseMemoryEvents(ReadText(place.folder + (v1 ? "/memory.oom_control" : "/memory.events")));
-  uint64_t hits = v1 ? ParseNumber(ReadText(place.folder + "/memory.failcnt"), 0) : events.max;
-  return {.oom_kills = events.oom_kill, .limit_was_hit = hits > 0};
+  auto read = [&place](const char* name) { return ReadText(place.folder + name); };
+  if (place.version == 2) {
+    MemoryEvents events = ParseMemoryEvents(read("/memory.events"));
+    return {.oom_kills = events.oom_kill, .limit_was_hit = events.max > 0};
+  }
+  // memory.failcnt stays 0 on recent kernels. The last kilobytes may be held back in batches by other CPUs.
+  uint64_t limit = ParseLimit(read("/memory.limit_in_bytes"));
+  uint64_t highest = ParseNumber(read("/memory.max_usage_in_bytes"), 0);
+  return {.oom_kills = ParseMemoryEvents(read("/memory.oom_control")).oom_kill,
+          .limit_was_hit = highest >= limit - limit / 64};
 }
 
 std::unique_ptr<LimitedCgroup> LimitedCgroup::Make(uint64_t limit, std::string* why_not) {

@@ -46,9 +46,8 @@ int64_t Residual(const Ledger& ledger) {
   return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
 }
 
-uint64_t PeakAnon(const StatsPage& page) { return std::max(page.peak.anon, page.peak.resident); }
-
 std::string FormatDuration(uint64_t ms) {
+  if (ms < 100) return fmt::format("{} ms", ms);
   double seconds = static_cast<double>(ms) / 1000;
   if (seconds < 9.95) return fmt::format("{:.1f} s", seconds);
   if (seconds < 120) return fmt::format("{:.0f} s", seconds);

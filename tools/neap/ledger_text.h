@@ -13,10 +13,7 @@ namespace neap::command {
 // anon - resident - foreign: what the kernel counts and neither neap nor its view of the kernel's maps explains.
 int64_t Residual(const Ledger& ledger);
 
-// The process's highest anonymous bytes; its own highest resident bytes where the kernel's figure was never read.
-uint64_t PeakAnon(const StatsPage& page);
-
-// "0.4 s", "12 s", "3.2 min".
+// "40 ms", "0.4 s", "12 s", "3.2 min".
 std::string FormatDuration(uint64_t ms);
 
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms);

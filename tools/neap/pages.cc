@@ -53,7 +53,7 @@ std::vector<fs::path> FilesWithPrefix(const fs::path& prefix) {
 }
 
 void TakeBiggest(std::optional<StatsPage>& biggest, const StatsPage& page) {
-  if (!biggest || page.peak.resident > biggest->peak.resident) biggest = page;
+  if (!biggest || PeakAnon(page) > PeakAnon(*biggest)) biggest = page;
 }
 
 }  // namespace
@@ -63,6 +63,8 @@ uint64_t NowMs() {
   clock_gettime(CLOCK_REALTIME, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1'000'000;
 }
+
+uint64_t PeakAnon(const StatsPage& page) { return std::max(page.peak.anon, page.peak.resident); }
 
 bool WriterRuns(const StatsPage& page) {
   pid_t pid = static_cast<pid_t>(page.pid);

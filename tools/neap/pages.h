@@ -42,6 +42,9 @@ class PageView {
 // The page is of a process that runs now.
 bool WriterRuns(const StatsPage& page);
 
+// The process's highest anonymous bytes; of neap alone where the kernel's figure was never read.
+uint64_t PeakAnon(const StatsPage& page);
+
 uint64_t NowMs();  // CLOCK_REALTIME, as in the page
 
 // The pages of the processes of one `neap run`, which all begin with one prefix.
@@ -53,7 +56,7 @@ class RunPages {
   // processes does not fill the memory that it is being measured in. `all`: also of those that run or were killed.
   void Collect(bool all);
 
-  const std::optional<StatsPage>& biggest() const { return biggest_; }  // by the peak of its resident bytes
+  const std::optional<StatsPage>& biggest() const { return biggest_; }  // by PeakAnon
   const std::optional<StatsPage>& killed() const { return killed_; }    // biggest of those that came to no normal exit
   size_t count() const { return count_; }
 

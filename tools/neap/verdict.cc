@@ -9,12 +9,14 @@
 
 #include "tools/neap/bytes.h"
 #include "tools/neap/ledger_text.h"
+#include "tools/neap/pages.h"
 
 namespace neap::command {
 namespace {
 
 uint64_t Peak(const RunOutcome& outcome) {
-  return outcome.page ? std::max(PeakAnon(*outcome.page), outcome.page->peak.resident) : outcome.end.max_rss;
+  uint64_t by_page = outcome.page ? PeakAnon(*outcome.page) : 0;
+  return by_page != 0 ? by_page : outcome.end.max_rss;
 }
 
 // The least that was ever free below the limit, as far as readings tell.
@@ -42,7 +44,7 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
   if (outcome.limit == kNoLimit) return text;
   uint64_t explained = now.Resident() + now.foreign;
   if (outcome.limit > explained && (outcome.limit - explained) * 10 > outcome.limit) {
-    text += fmt::format(", and {} more came after that, or was of other processes or of the kernel",
+    text += fmt::format(", and {} more came after that, or is shared memory, or of other processes or of the kernel",
                         FormatBytes(outcome.limit - explained));
   }
   if (held * 10 > outcome.limit) return text + "; neap gave back too little: tell its authors";

@@ -1,0 +1,276 @@
+// stats_page_test.cc: the writer of the page of statistics on real files, seen by a reader that maps them.
+#include "alloc/stats_page.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace neap {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kSecondNs = 1'000'000'000;
+constexpr uint64_t kStartNs = 1'700'000'000 * kSecondNs;
+
+class StatsPageTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ForgetStatsPage();
+    char name[] = "/tmp/stats_page_test.XXXXXX";
+    folder_ = mkdtemp(name);
+    prefix_ = folder_ + "/page";
+  }
+  void TearDown() override {
+    for (StatsPage* page : mapped_) munmap(page, sizeof(StatsPage));
+    CloseStatsPage();  // removes a file at the default place
+    ForgetStatsPage();
+    fs::remove_all(folder_);
+  }
+
+  std::vector<std::string> Files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_)) names.push_back(entry.path());
+    return names;
+  }
+
+  StatsPage& MapFile(const std::string& path) {
+    int fd = open(path.c_str(), O_RDWR);
+    EXPECT_GE(fd, 0) << path;
+    void* memory = mmap(nullptr, sizeof(StatsPage), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    EXPECT_NE(memory, MAP_FAILED);
+    close(fd);
+    mapped_.push_back(static_cast<StatsPage*>(memory));
+    return *mapped_.back();
+  }
+
+  StatsPage& Open() {
+    EXPECT_TRUE(OpenStatsPage(prefix_.c_str()));
+    return MapFile(Files().at(0));
+  }
+
+  std::string folder_;
+  std::string prefix_;
+  std::vector<StatsPage*> mapped_;
+};
+
+Ledger LedgerOf(uint64_t figure) {
+  Ledger ledger{};
+  ledger.live = ledger.cached = ledger.dirty = ledger.metadata = figure;
+  ledger.foreign = ledger.anon = ledger.limit = ledger.headroom = ledger.cgroup_used = figure;
+  return ledger;
+}
+
+uint64_t StartTimeFromStat() {
+  std::ifstream file("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return std::stoull(field);
+}
+
+TEST_F(StatsPageTest, WithoutAPageEveryCallIsHarmless) {
+  uint64_t target;
+  uint32_t number;
+  PublishLedger(LedgerOf(1), kStartNs);
+  PublishCgroup("/somewhere");
+  AnswerShrink(1, 1);
+  EXPECT_EQ(Doorbell(), nullptr);
+  EXPECT_FALSE(ShrinkRequested(&target, &number));
+}
+
+TEST_F(StatsPageTest, FileIsNamedByPrefixPidAndStartTimeAndIsPrivate) {
+  StatsPage& page = Open();
+  std::string expected = prefix_ + "." + std::to_string(getpid()) + "." + std::to_string(StartTimeFromStat());
+  ASSERT_EQ(Files(), std::vector<std::string>{expected});
+  struct stat status {};
+  ASSERT_EQ(stat(expected.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+  EXPECT_GE(static_cast<size_t>(status.st_size), sizeof(StatsPage));
+  EXPECT_EQ(page.magic, kStatsMagic);
+  EXPECT_EQ(page.size, sizeof(StatsPage));
+  EXPECT_EQ(page.pid, static_cast<uint64_t>(getpid()));
+  EXPECT_EQ(page.start_time, StartTimeFromStat());
+  EXPECT_STREQ(page.version, NEAP_VERSION);
+  EXPECT_NE(strstr(page.command, "stats_page_test"), nullptr);
+  EXPECT_EQ(page.exited, 0u);
+  EXPECT_EQ(page.peak.lowest_headroom, UINT64_MAX);
+}
+
+TEST_F(StatsPageTest, ZeroAsPrefixKeepsNoPage) {
+  EXPECT_FALSE(OpenStatsPage("0"));
+  EXPECT_EQ(Doorbell(), nullptr);
+}
+
+TEST_F(StatsPageTest, APrefixThatCannotBeHadFallsBackToTheDefaultPlace) {
+  std::string file =
+      std::string(kStatsDefaultPrefix) + "." + std::to_string(getpid()) + "." + std::to_string(StartTimeFromStat());
+  ASSERT_TRUE(OpenStatsPage((folder_ + "/missing/page").c_str()));
+  EXPECT_TRUE(fs::exists(file));
+  CloseStatsPage();
+  EXPECT_FALSE(fs::exists(file));
+}
+
+TEST_F(StatsPageTest, PeaksAreEachFiguresOwnAndHeadroomHasALowest) {
+  StatsPage& page = Open();
+  Ledger ledger = LedgerOf(10);
+  PublishLedger(ledger, kStartNs);
+  ledger.live = 90;
+  ledger.cached = 3;
+  ledger.headroom = 4;
+  PublishLedger(ledger, kStartNs);
+  ledger.live = 7;
+  ledger.headroom = 50;
+  PublishLedger(ledger, kStartNs);
+  EXPECT_EQ(page.now.live, 7u);
+  EXPECT_EQ(page.now.headroom, 50u);
+  EXPECT_EQ(page.peak.live, 90u);
+  EXPECT_EQ(page.peak.cached, 10u);
+  EXPECT_EQ(page.peak.resident, 90u + 3 + 10 + 10);
+  EXPECT_EQ(page.peak.lowest_headroom, 4u);
+}
+
+TEST_F(StatsPageTest, HistoryHasOneSampleASecondAndKeepsTheLatest) {
+  StatsPage& page = Open();
+  for (uint64_t i = 0; i < 4; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs / 2);
+  EXPECT_EQ(page.history_next, 2u);
+  EXPECT_EQ(page.history[0].live, 0u);
+  EXPECT_EQ(page.history[1].live, 2u);
+  EXPECT_EQ(page.history[1].resident, 8u);
+  EXPECT_EQ(page.history[1].time_ms, kStartNs / 1'000'000 + 1000);
+  for (uint64_t i = 2; i < kStatsHistory + 2; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
+  EXPECT_EQ(page.history_next, kStatsHistory + 2);
+  EXPECT_EQ(page.history[0].live, kStatsHistory);
+  EXPECT_EQ(page.history[1].live, kStatsHistory + 1);
+  EXPECT_EQ(page.history[2].live, 2u);
+}
+
+TEST_F(StatsPageTest, HistoryGoesOnWhenTheClockIsSetBack) {
+  StatsPage& page = Open();
+  PublishLedger(LedgerOf(1), kStartNs);
+  PublishLedger(LedgerOf(2), kStartNs - 3600 * kSecondNs);
+  EXPECT_EQ(page.history_next, 2u);
+}
+
+TEST_F(StatsPageTest, ReaderThatMindsTheSequenceNeverSeesAMixture) {
+  StatsPage& page = Open();
+  PublishLedger(LedgerOf(0), kStartNs);
+  std::atomic<bool> stop{false};
+  std::thread writer([&stop] {
+    for (uint64_t i = 1; !stop.load(std::memory_order_relaxed); ++i)
+      PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
+  });
+  std::atomic_ref<uint32_t> sequence(page.sequence);
+  uint64_t different = 0, disturbed = 0, last = 0;
+  while (different < 500 || disturbed == 0) {
+    uint32_t before = sequence.load(std::memory_order_acquire);
+    Ledger copy;
+    memcpy(&copy, &page.now, sizeof copy);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (before % 2 != 0 || sequence.load(std::memory_order_relaxed) != before) {
+      ++disturbed;
+      continue;
+    }
+    different += copy.live != last;
+    EXPECT_EQ(copy.cached, copy.live);
+    EXPECT_EQ(copy.cgroup_used, copy.live);
+    EXPECT_GE(copy.live, last);
+    last = copy.live;
+  }
+  stop = true;
+  writer.join();
+}
+
+TEST_F(StatsPageTest, ShrinkOrderIsSeenOnceAnswered) {
+  StatsPage& page = Open();
+  uint64_t target = 0;
+  uint32_t number = 0;
+  EXPECT_FALSE(ShrinkRequested(&target, &number));
+  page.shrink_target = 4096;
+  page.shrink_request = 1;
+  ASSERT_TRUE(ShrinkRequested(&target, &number));
+  EXPECT_EQ(target, 4096u);
+  EXPECT_EQ(number, 1u);
+  page.shrink_request = 2;  // a second order while the first is at work
+  AnswerShrink(number, 77);
+  EXPECT_EQ(page.shrink_done, 1u);
+  EXPECT_EQ(page.shrink_freed, 77u);
+  ASSERT_TRUE(ShrinkRequested(&target, &number));
+  EXPECT_EQ(number, 2u);
+  AnswerShrink(number, 0);
+  EXPECT_FALSE(ShrinkRequested(&target, &number));
+}
+
+TEST_F(StatsPageTest, DoorbellIsTheWordInThePage) {
+  StatsPage& page = Open();
+  ASSERT_NE(Doorbell(), nullptr);
+  ++*Doorbell();
+  EXPECT_EQ(page.doorbell, 1u);
+}
+
+TEST_F(StatsPageTest, ClosedPageIsMarkedStaysForItsReaderAndIsNotWrittenAgain) {
+  StatsPage& page = Open();
+  PublishLedger(LedgerOf(5), kStartNs);
+  CloseStatsPage();
+  EXPECT_EQ(page.exited, 1u);
+  EXPECT_EQ(Files().size(), 1u);
+  PublishLedger(LedgerOf(6), kStartNs);
+  EXPECT_EQ(page.now.live, 5u);
+  EXPECT_FALSE(OpenStatsPage(prefix_.c_str()));
+  EXPECT_EQ(Doorbell(), nullptr);
+}
+
+TEST_F(StatsPageTest, CgroupIsCutToItsField) {
+  StatsPage& page = Open();
+  std::string path(300, 'x');
+  PublishCgroup(path.c_str());
+  EXPECT_EQ(page.cgroup, path.substr(0, sizeof page.cgroup - 1));
+  PublishCgroup("/a");
+  EXPECT_STREQ(page.cgroup, "/a");
+}
+
+TEST_F(StatsPageTest, APrefixTooLongForAPathIsRefusedAndNotCut) {
+  std::string prefix = folder_ + "/" + std::string(600, 'x');
+  OpenStatsPage(prefix.c_str());
+  EXPECT_TRUE(Files().empty());
+}
+
+TEST_F(StatsPageTest, ForkedChildLeavesTheParentsPageAloneAndOpensItsOwn) {
+  StatsPage& page = Open();
+  PublishLedger(LedgerOf(5), kStartNs);
+  pid_t child = fork();
+  if (child == 0) {
+    ForgetStatsPage();
+    if (Doorbell() != nullptr) _exit(1);
+    PublishLedger(LedgerOf(9), kStartNs);
+    if (!OpenStatsPage(prefix_.c_str())) _exit(2);
+    PublishLedger(LedgerOf(8), kStartNs);
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(page.now.live, 5u);
+  EXPECT_EQ(page.exited, 0u);
+  std::vector<std::string> files = Files();
+  ASSERT_EQ(files.size(), 2u);
+  for (const std::string& file : files) {
+    StatsPage& seen = MapFile(file);
+    EXPECT_EQ(seen.now.live, seen.pid == static_cast<uint64_t>(child) ? 8u : 5u);
+  }
+}
+
+}  // namespace
+}  // namespace neap
