@@ -1,9 +1,11 @@
 // arch.h: picks the file that holds all that depends on the processor: the two restartable sequences and the pause of
 // a spinning thread. Each such file provides, in namespace neap::arch:
-//   void* Pop(size_t offset)                  the newest block of the header at that offset of the running CPU's cache;
-//                                             null if there is none or the cache is stopped
+//   bool Pop(size_t offset, void*& block)     the newest block of the header at that offset of the running CPU's cache;
+//                                             false if there is none or the cache is stopped
 //   bool Push(const uintptr_t& first, void* b)  onto the stack whose header in cache number 0 is at `first`; false if it
 //                                             is full or the cache is stopped
+//   bool StartsBlock(const Span*, const void*)  whether the offset of the address in its slab is a multiple of the
+//                                             block size (size_classes.h, magic); false for every other kind of span
 //   void Relax()                              the pause of a spinning thread
 //   char* ThreadPointer()                     what RseqOffset counts from
 // Both sequences start again when the thread is preempted, moved or interrupted by a signal before their last
@@ -11,6 +13,7 @@
 #pragma once
 
 #include "alloc/cache_header.h"
+#include "alloc/span.h"
 
 #if defined(__x86_64__)
 #include "alloc/arch_x86_64.h"

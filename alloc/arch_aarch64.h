@@ -19,8 +19,7 @@ inline char* ThreadPointer() { return static_cast<char*>(__builtin_thread_pointe
   "4: b 0f\n\t"                                                \
   ".popsection\n\t"
 
-inline void* Pop(size_t offset) {
-  void* block;
+inline bool Pop(size_t offset, void*& block) {
   uintptr_t header, top, thread;
   asm goto volatile(NEAP_RSEQ_DESCRIPTOR
                     "0: mrs %[thread], tpidr_el0\n\t"
@@ -38,13 +37,13 @@ inline void* Pop(size_t offset) {
                     "str %[top], [%[header]]\n"
                     "2:\n\t"
                     : [block] "=&r"(block), [header] "=&r"(header), [top] "=&r"(top), [thread] "=&r"(thread)
-                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [first] "r"(g_hot.caches + offset),
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "r"(hot::caches + offset),
                       [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : empty);
-  return block;
+  return true;
 empty:
-  return nullptr;
+  return false;
 }
 
 inline bool Push(const uintptr_t& first, void* block) {
@@ -66,13 +65,18 @@ inline bool Push(const uintptr_t& first, void* block) {
                     "stlr %[top], [%[header]]\n"
                     "2:\n\t"
                     : [header] "=&r"(header), [top] "=&r"(top), [end] "=&r"(end), [thread] "=&r"(thread)
-                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [first] "r"(first),
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "r"(first),
                       [block] "r"(block), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : full);
   return true;
 full:
   return false;
+}
+
+inline bool StartsBlock(const Span* span, const void* block) {
+  const uint32_t magic = span->magic;
+  return static_cast<uint32_t>(static_cast<uint16_t>(reinterpret_cast<uintptr_t>(block))) * magic < magic;
 }
 
 #undef NEAP_RSEQ_DESCRIPTOR

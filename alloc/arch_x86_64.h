@@ -26,8 +26,7 @@ inline char* ThreadPointer() {
   "4: jmp 0f\n\t"                                                    \
   ".popsection\n\t"
 
-inline void* Pop(size_t offset) {
-  void* block;
+inline bool Pop(size_t offset, void*& block) {
   uintptr_t cache, top;
   asm goto volatile(NEAP_RSEQ_DESCRIPTOR
                     "0: leaq 3b(%%rip), %[cache]\n\t"
@@ -42,13 +41,13 @@ inline void* Pop(size_t offset) {
                     "subq $8, (%[cache],%[offset])\n"
                     "2:\n\t"
                     : [block] "=&r"(block), [cache] "=&r"(cache), [top] "=&r"(top)
-                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [caches] "m"(g_hot.caches),
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),
                       [offset] "r"(offset), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : empty);
-  return block;
+  return true;
 empty:
-  return nullptr;
+  return false;
 }
 
 inline bool Push(const uintptr_t& first, void* block) {
@@ -66,12 +65,28 @@ inline bool Push(const uintptr_t& first, void* block) {
                     "addq $8, (%[header])\n"
                     "2:\n\t"
                     : [header] "=&r"(header), [top] "=&r"(top)
-                    : [area] "r"(g_hot.rseq_area), [cpu] "r"(g_hot.rseq_cpu), [first] "m"(first),
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "m"(first),
                       [block] "r"(block), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : full);
   return true;
 full:
+  return false;
+}
+
+// Two operands in memory instead of a third register and a load.
+inline bool StartsBlock(const Span* span, const void* block) {
+  uint32_t remainder;
+  asm goto volatile("movzwl %w[block], %[remainder]\n\t"
+           "imull %[magic], %[remainder]\n\t"
+           "cmpl %[magic], %[remainder]\n\t"
+           "jae %l[inside]"
+           : [remainder] "=&r"(remainder)
+           : [block] "r"(block), [magic] "m"(span->magic)
+           : "cc"
+           : inside);
+  return true;
+inside:
   return false;
 }
 

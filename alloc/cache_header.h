@@ -35,17 +35,20 @@ inline constexpr ptrdiff_t kRseqCs = 8;
 inline constexpr ptrdiff_t kRseqMmCid = 24;
 inline constexpr size_t kRseqBytes = 32;
 
-// Everything global that the hit paths need, in one cache line. All zero until the first slow path has initialised the
-// allocator, and zero sends every call to the slow path.
-struct alignas(64) HotState {
-  size_t fast_limit;        // sizes below take the hit path: kSmallMax + 1, or 0 (not started; scopes in use; try-lock mode)
-  ptrdiff_t rseq_area;      // thread pointer to struct rseq (or its stand-in, cpu_cache.h)
-  ptrdiff_t rseq_cpu;       // thread pointer to the number that picks the cache: cpu_id, or mm_cid where there is one
-  uintptr_t caches;         // cache number 0
-  uintptr_t window;         // page_map.h
-  size_t granules;          // page_map.h
-  Span** map;               // page_map.h
-};
-extern HotState g_hot;
+// Everything global that the hit paths need: in one cache line, and each a variable of its own so that each is one
+// memory operand. All zero until the first slow path has initialised the allocator; zero sends every call there.
+#pragma GCC visibility push(hidden)  // no table of addresses in between
+namespace hot {
+
+extern size_t fast_limit;    // sizes below take the hit path: kSmallMax + 1, or 0 (not started; scopes are in use)
+extern ptrdiff_t rseq_area;  // thread pointer to struct rseq, or to what stands in for it (cpu_cache.cc)
+extern ptrdiff_t rseq_cpu;   // thread pointer to the number that picks the cache: cpu_id, or mm_cid where there is one
+extern uintptr_t caches;     // cache number 0
+extern uintptr_t window;     // page_map.h
+extern size_t granules;      // page_map.h
+extern Span** map;           // page_map.h
+
+}  // namespace hot
+#pragma GCC visibility pop
 
 }  // namespace neap

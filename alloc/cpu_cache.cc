@@ -78,11 +78,11 @@ struct CpuCaches::Cache {
 constinit CpuCaches::Cache* CpuCaches::caches_ = nullptr;
 
 CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
-  return *reinterpret_cast<CacheHeader*>(g_hot.caches + (number << kCpuShift) + HeaderOffset(size_class));
+  return *reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift) + HeaderOffset(size_class));
 }
 
 size_t CpuCaches::CurrentNumber() {
-  if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + g_hot.rseq_cpu);
+  if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + hot::rseq_cpu);
   if (t_stand_in.cpu == kOwned) return kOwned;
   if (t_shared_cache == 0) {
     t_shared_cache = static_cast<uint32_t>(
@@ -104,19 +104,19 @@ bool CpuCaches::Start() {
   if (headers == nullptr || caches == nullptr) return false;
   Metadata::Count(static_cast<ptrdiff_t>(header_bytes));
   caches_ = static_cast<Cache*>(caches);
-  g_hot.caches = reinterpret_cast<uintptr_t>(headers);
+  hot::caches = reinterpret_cast<uintptr_t>(headers);
   for (size_t number = 0; number < g_count; ++number) {
     // Header 0 is that of no class.
-    auto* row = reinterpret_cast<CacheHeader*>(g_hot.caches + (number << kCpuShift));
+    auto* row = reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift));
     for (size_t i = 0; i <= kClasses; ++i) row[i].top = g_no_slots + 1;
   }
   if (g_restartable) {
-    g_hot.rseq_area = rseq;
-    g_hot.rseq_cpu = rseq + (Os::RseqHasConcurrencyId() ? kRseqMmCid : kRseqCpuId);
+    hot::rseq_area = rseq;
+    hot::rseq_cpu = rseq + (Os::RseqHasConcurrencyId() ? kRseqMmCid : kRseqCpuId);
   } else {
     char* stand_in = reinterpret_cast<char*>(&t_stand_in);
-    g_hot.rseq_area = stand_in - arch::ThreadPointer();
-    g_hot.rseq_cpu = stand_in + offsetof(StandIn, cpu) - arch::ThreadPointer();
+    hot::rseq_area = stand_in - arch::ThreadPointer();
+    hot::rseq_cpu = stand_in + offsetof(StandIn, cpu) - arch::ThreadPointer();
     if (__libc_single_threaded) t_stand_in.cpu = kOwned;
   }
   return true;
@@ -160,7 +160,10 @@ void CpuCaches::Widen(size_t size_class) {
 // ---- Blocks.
 
 void* CpuCaches::Pop(size_t size_class) {
-  if (g_restartable || t_stand_in.cpu == kOwned) return arch::Pop(HeaderOffset(size_class));
+  if (g_restartable || t_stand_in.cpu == kOwned) {
+    void* block;
+    return arch::Pop(HeaderOffset(size_class), block) ? block : nullptr;
+  }
   const size_t number = CurrentNumber();
   if (!caches_[number].lock.TryLock()) return nullptr;
   CacheHeader& header = Header(number, size_class);
@@ -172,7 +175,7 @@ void* CpuCaches::Pop(size_t size_class) {
 
 bool CpuCaches::Push(size_t size_class, void* block) {
   if (g_restartable || t_stand_in.cpu == kOwned) {
-    const uintptr_t first = g_hot.caches + HeaderOffset(size_class);
+    const uintptr_t first = hot::caches + HeaderOffset(size_class);
     return arch::Push(first, block);
   }
   const size_t number = CurrentNumber();

@@ -1,5 +1,5 @@
 // fast_path.h: the hit paths of malloc and free, inlined into the entry points of interpose/. No lock, no atomic
-// read-modify-write, nothing of the thread's: what they read is g_hot, the span and the running CPU's cache.
+// read-modify-write, nothing of the thread's: what they read is hot, the span and the running CPU's cache.
 //
 // A block that is freed into a cache carries its span's address in its first word until it is handed out again. A free
 // that finds the mark may be a second one and looks closer (FreeMarked); the mark decides nothing by itself.
@@ -19,34 +19,33 @@ void* AllocateSlow(size_t size);
 void FreeSlow(void* block);
 void FreeToFullCache(void* block, Span* span);
 
-[[gnu::always_inline]] inline void SetMark(void* block, const Span* span) {
-  __atomic_store_n(static_cast<const Span**>(block), span, __ATOMIC_RELAXED);
-}
-[[gnu::always_inline]] inline bool HasMark(void* block, const Span* span) {
-  return __atomic_load_n(static_cast<const Span**>(block), __ATOMIC_RELAXED) == span;
+using MarkedBlock __attribute__((may_alias)) = const Span*;
+
+[[gnu::always_inline]] inline void SetMark(void* block, const Span* span) { *static_cast<MarkedBlock*>(block) = span; }
+[[gnu::always_inline]] inline bool HasMark(const void* block, const Span* span) {
+  return *static_cast<const MarkedBlock*>(block) == span;
 }
 
+// kSlow is tail-called where the cache has nothing: AllocateSlow, or that and what the entry point makes of a null.
+template <void* (*kSlow)(size_t) = AllocateSlow>
 [[gnu::always_inline]] inline void* FastAllocate(size_t size) {
-  if (__builtin_expect(size < g_hot.fast_limit, 1)) {
-    void* block = arch::Pop(static_cast<uint32_t>(size + 15) & ~uint32_t{15});  // HeaderOffset(ClassOf(size))
-    if (__builtin_expect(block != nullptr, 1)) {
-      SetMark(block, nullptr);
-      return block;
-    }
+  void* block;
+  if (__builtin_expect(size < hot::fast_limit, 1) &&
+      arch::Pop(static_cast<uint32_t>(size + 15) & ~uint32_t{15}, block)) {  // HeaderOffset(ClassOf(size))
+    SetMark(block, nullptr);
+    return block;
   }
-  return AllocateSlow(size);
+  return kSlow(size);
 }
 static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 && HeaderOffset(ClassOf(1024)) == 1024);
 
 [[gnu::always_inline]] inline void FastFree(void* block) {
-  const size_t granule = (reinterpret_cast<uintptr_t>(block) - g_hot.window) >> kGranuleShift;
-  if (__builtin_expect(granule < g_hot.granules, 1)) {
-    Span* span = g_hot.map[granule];
-    const uint32_t magic = span->magic;
-    const uint32_t remainder = static_cast<uint32_t>(static_cast<uint16_t>(reinterpret_cast<uintptr_t>(block))) * magic;
-    if (__builtin_expect(remainder < magic && !HasMark(block, span), 1)) {
+  const size_t granule = (reinterpret_cast<uintptr_t>(block) - hot::window) >> kGranuleShift;
+  if (__builtin_expect(granule < hot::granules, 1)) {
+    Span* span = hot::map[granule];
+    if (arch::StartsBlock(span, block) && __builtin_expect(!HasMark(block, span), 1)) {
       SetMark(block, span);
-      if (__builtin_expect(arch::Push(span->cache, block), 1)) return;
+      if (arch::Push(span->cache, block)) return;
       return FreeToFullCache(block, span);
     }
   }

@@ -34,7 +34,7 @@ constinit bool g_failed = false;
     }
     RootHeap::Start();
     Config::Read();
-    g_hot.fast_limit = kSmallMax + 1;
+    hot::fast_limit = kSmallMax + 1;
     g_started.store(true, std::memory_order_release);
   }
   // These may allocate.

@@ -53,7 +53,8 @@ struct Os {
   static int UnlinkFile(const char* path);
   static int OpenForEvents(const char* path, const char* write_once);  // an fd, close-on-exec; write_once may be null
   static int OpenEventFd();
-  // Waits until one of the fds has an event (POLLPRI or POLLIN) or the time is over; the index, -ETIMEDOUT or -errno.
+  // Waits until one of the files changes (POLLPRI) or one of the eventfds, given as ~fd, is raised, or the time is over.
+  // The index of that one, already read; -ETIMEDOUT; or -errno (-ENODEV: the file's cgroup is gone).
   static int WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns);
   static void CloseFd(int fd);
 

@@ -248,14 +248,17 @@ int Os::UnlinkFile(const char* path) {
 
 int Os::OpenForEvents(const char* path, const char* write_once) {
   KeepErrno keep;
-  const int fd = open(path, (write_once != nullptr ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+  const int flags = O_CLOEXEC | O_NONBLOCK;
+  int fd = open(path, (write_once != nullptr ? O_RDWR : O_RDONLY) | flags);
+  if (fd < 0 && write_once != nullptr) fd = open(path, O_WRONLY | flags);
   if (fd < 0) return -errno;
-  if (write_once != nullptr && write(fd, write_once, strlen(write_once) + 1) < 0) {
-    const int error = errno;
-    close(fd);
-    return -error;
-  }
-  return fd;
+  char ignored[4096];
+  // A trigger is written with its 0. What is only read is read now: a file that never was counts as changed.
+  const long done = write_once != nullptr ? write(fd, write_once, strlen(write_once) + 1) : read(fd, ignored, sizeof(ignored));
+  if (done >= 0) return fd;
+  const int error = errno;
+  close(fd);
+  return -error;
 }
 
 int Os::OpenEventFd() {
@@ -269,18 +272,25 @@ int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
   constexpr size_t kMost = 8;
   pollfd polled[kMost];
   if (count > kMost) return -EINVAL;
-  for (size_t i = 0; i < count; ++i) polled[i] = {fds[i], POLLPRI | POLLIN, 0};
+  for (size_t i = 0; i < count; ++i) {
+    const bool is_eventfd = fds[i] < 0;
+    polled[i] = {is_eventfd ? ~fds[i] : fds[i], static_cast<short>(is_eventfd ? POLLIN : POLLPRI), 0};
+  }
   const timespec timeout = ToTimespec(timeout_ns);
-  const int ready = ppoll(polled, count, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
+  int ready;
+  do {
+    ready = ppoll(polled, count, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
+  } while (ready < 0 && errno == EINTR);
   if (ready == 0) return -ETIMEDOUT;
   if (ready < 0) return -errno;
   for (size_t i = 0; i < count; ++i) {
     if (polled[i].revents == 0) continue;
-    uint64_t ignored;  // an eventfd counts what is not read
-    if ((polled[i].revents & POLLIN) != 0) (void)!read(fds[i], &ignored, sizeof(ignored));
-    return static_cast<int>(i);
+    // Read, so that the next wait is for the next event.
+    char text[4096];
+    const long got = fds[i] < 0 ? read(~fds[i], text, sizeof(uint64_t)) : pread(fds[i], text, sizeof(text), 0);
+    return got < 0 ? -errno : static_cast<int>(i);
   }
-  return -EINTR;
+  return -ETIMEDOUT;
 }
 
 void Os::CloseFd(int fd) {

@@ -10,7 +10,18 @@
 
 namespace neap {
 
-constinit HotState g_hot = {};
+#define NEAP_HOT constinit __attribute__((section(".data.neap_hot")))
+namespace hot {
+alignas(64) NEAP_HOT size_t fast_limit = 0;
+NEAP_HOT ptrdiff_t rseq_area = 0;
+NEAP_HOT ptrdiff_t rseq_cpu = 0;
+NEAP_HOT uintptr_t caches = 0;
+NEAP_HOT uintptr_t window = 0;
+NEAP_HOT size_t granules = 0;
+NEAP_HOT Span** map = nullptr;
+}  // namespace hot
+#undef NEAP_HOT
+
 constinit Span PageMap::no_span = {};
 constinit GranuleInfo* PageMap::info_ = nullptr;
 
@@ -45,10 +56,10 @@ bool PageMap::Start() {
     void* probe = Os::Map(reinterpret_cast<void*>(base), kGranuleSize);
     if (probe == nullptr) continue;
     Os::Unmap(probe, kGranuleSize);
-    g_hot.window = base;
+    hot::window = base;
     g_window_granules = (size_t{1} << place.bits) >> kGranuleShift;
     const uintptr_t tables = base + (size_t{1} << place.bits);
-    g_hot.map = reinterpret_cast<Span**>(tables);
+    hot::map = reinterpret_cast<Span**>(tables);
     info_ = reinterpret_cast<GranuleInfo*>(tables + g_window_granules * sizeof(Span*));
     return true;
   }
@@ -57,9 +68,9 @@ bool PageMap::Start() {
 
 bool PageMap::CoverTables(size_t granules) {
   while (g_tables < granules) {
-    if (Os::Map(reinterpret_cast<char*>(g_hot.map) + g_tables * sizeof(Span*), kTableStep) == nullptr) return false;
+    if (Os::Map(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(Span*), kTableStep) == nullptr) return false;
     if (Os::Map(reinterpret_cast<char*>(info_) + g_tables * sizeof(GranuleInfo), kTableStep) == nullptr) {
-      Os::Unmap(reinterpret_cast<char*>(g_hot.map) + g_tables * sizeof(Span*), kTableStep);
+      Os::Unmap(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(Span*), kTableStep);
       return false;
     }
     g_tables += kTableStep / sizeof(Span*);
@@ -100,7 +111,7 @@ size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
       if (probe == nullptr) return kNone;
       Os::Unmap(probe, wanted << kGranuleShift);
       g_end += skipped;
-      __atomic_store_n(&g_hot.granules, g_end, __ATOMIC_RELEASE);
+      __atomic_store_n(&hot::granules, g_end, __ATOMIC_RELEASE);
       continue;
     }
     Os::SetHuge(step_begin, wanted << kGranuleShift, false);
@@ -109,7 +120,7 @@ size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
     g_end += wanted;
     g_mapped.fetch_add(wanted << kGranuleShift, std::memory_order_relaxed);
     Metadata::Count(static_cast<ptrdiff_t>(wanted * (sizeof(Span*) + sizeof(GranuleInfo))));
-    __atomic_store_n(&g_hot.granules, g_end, __ATOMIC_RELEASE);
+    __atomic_store_n(&hot::granules, g_end, __ATOMIC_RELEASE);
     *mapped = wanted;
     return first;
   }

@@ -29,19 +29,19 @@ class PageMap {
 
   // Never null: no_span where nothing is known of the address.
   static Span* Find(const void* address) {
-    const size_t granule = (reinterpret_cast<uintptr_t>(address) - g_hot.window) >> kGranuleShift;
-    if (granule >= __atomic_load_n(&g_hot.granules, __ATOMIC_RELAXED)) return &no_span;
+    const size_t granule = (reinterpret_cast<uintptr_t>(address) - hot::window) >> kGranuleShift;
+    if (granule >= __atomic_load_n(&hot::granules, __ATOMIC_RELAXED)) return &no_span;
     return At(granule);
   }
-  static Span* At(size_t granule) { return __atomic_load_n(&g_hot.map[granule], __ATOMIC_RELAXED); }
-  static void Set(size_t granule, Span* span) { __atomic_store_n(&g_hot.map[granule], span, __ATOMIC_RELEASE); }
-  static size_t Granules() { return __atomic_load_n(&g_hot.granules, __ATOMIC_ACQUIRE); }
+  static Span* At(size_t granule) { return __atomic_load_n(&hot::map[granule], __ATOMIC_RELAXED); }
+  static void Set(size_t granule, Span* span) { __atomic_store_n(&hot::map[granule], span, __ATOMIC_RELEASE); }
+  static size_t Granules() { return __atomic_load_n(&hot::granules, __ATOMIC_ACQUIRE); }
 
   static GranuleInfo& Info(size_t granule) { return info_[granule]; }
-  static uintptr_t AddressOf(size_t granule) { return g_hot.window + (granule << kGranuleShift); }
-  static size_t GranuleOf(uintptr_t address) { return (address - g_hot.window) >> kGranuleShift; }
+  static uintptr_t AddressOf(size_t granule) { return hot::window + (granule << kGranuleShift); }
+  static size_t GranuleOf(uintptr_t address) { return (address - hot::window) >> kGranuleShift; }
   static bool InWindow(const void* address) {
-    return ((reinterpret_cast<uintptr_t>(address) - g_hot.window) >> kGranuleShift) < Granules();
+    return ((reinterpret_cast<uintptr_t>(address) - hot::window) >> kGranuleShift) < Granules();
   }
   static size_t MappedBytes();
 

@@ -21,7 +21,7 @@ class ThreadScope {
   static bool Push(const Arena* arena) {
     if (t_depth == kDepth) return false;
     // From the first scope on, and in every thread, malloc looks at the scope before it looks at a cache.
-    __atomic_store_n(&g_hot.fast_limit, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&hot::fast_limit, 0, __ATOMIC_RELAXED);
     t_ids[t_depth++] = arena->id();
     return true;
   }

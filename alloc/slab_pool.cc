@@ -98,7 +98,7 @@ Slab* SlabPool::NewSlab() {
     return nullptr;
   }
   const SizeClass& row = kSizeClasses[size_class_];
-  slab->cache = g_hot.caches + HeaderOffset(size_class_);
+  slab->cache = hot::caches + HeaderOffset(size_class_);
   slab->magic = hit_path_ ? row.magic : 0;
   slab->kind = SpanKind::kSlab;
   slab->size_class = static_cast<uint8_t>(size_class_);

@@ -27,6 +27,8 @@ void* Fail(int error) {
 
 void* OrNoMemory(void* block) { return block != nullptr ? block : Fail(ENOMEM); }
 
+[[gnu::noinline]] void* AllocateOrNoMemory(size_t size) { return OrNoMemory(neap::AllocateSlow(size)); }
+
 bool IsPowerOfTwo(size_t alignment) { return alignment != 0 && (alignment & (alignment - 1)) == 0; }
 
 size_t PageSize() { return static_cast<size_t>(getpagesize()); }
@@ -37,7 +39,7 @@ size_t PageSize() { return static_cast<size_t>(getpagesize()); }
 
 extern "C" {
 
-void* malloc(size_t size) noexcept { return OrNoMemory(neap::FastAllocate(size)); }
+void* malloc(size_t size) noexcept { return neap::FastAllocate<AllocateOrNoMemory>(size); }
 
 [[gnu::visibility("hidden")]] void neap_default_free(void* block) noexcept { neap::FastFree(block); }
 void free(void* block) noexcept __attribute__((alias("neap_default_free")));
