@@ -54,8 +54,10 @@ int Main(const char* variant, size_t bytes) {
       step.Wait();
       for (Block& block : shares[i].blocks) Allocate(block);
       step.Wait();
+      step.Wait();
       Random random(i + 100);
       Shuffle(shares[i].blocks, random);
+      step.Wait();
       step.Wait();
       for (Block& block : shares[(i + cross) % kThreads].Dead()) Free(block);
       if (exits) return;
@@ -65,13 +67,16 @@ int Main(const char* variant, size_t bytes) {
   }
 
   const int64_t start = Resident(), start_charged = Charged();
+  // Two waits between phases: the threads stand still while the clocks are read.
   Timer allocating;
   step.Wait();
   step.Wait();
   const double alloc_s = allocating.Wall(), alloc_cpu_s = allocating.Cpu();
   const int64_t full = Resident() - start;
   step.Wait();
+  step.Wait();
   Timer freeing;
+  step.Wait();
   if (exits) {
     for (std::thread& thread : threads) thread.join();
   } else {
