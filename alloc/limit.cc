@@ -12,6 +12,8 @@ namespace {
 constexpr uint64_t kMembershipEveryNs = 1'000'000'000;
 constexpr uint64_t kStallWindowNs = 500'000'000;  // shorter ones make noise of single stalls
 constexpr size_t kPageBytes = 4096;
+// Short files that every directory has: without them it, or the mount that it was found in, is gone.
+constexpr std::string_view kPresenceV1 = "notify_on_release", kPresenceV2 = "cgroup.stat";
 
 uint64_t Hash(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -161,8 +163,10 @@ const LimitReading& LimitReader::Refresh() {
     membership_checked_ns_ = now_ns;
   } else if (now_ns - membership_checked_ns_ >= kMembershipEveryNs) {
     membership_checked_ns_ = now_ns;
-    if (Hash(Read("/proc/self/cgroup")) != membership_) {
-      Discover();  // moved to another cgroup
+    bool moved = Hash(Read("/proc/self/cgroup")) != membership_;
+    bool gone = memory_.version != 0 && ReadAt(memory_, 0, memory_.version == 2 ? kPresenceV2 : kPresenceV1).empty();
+    if (moved || gone) {
+      Discover();
     } else {
       ReadQuota();
     }

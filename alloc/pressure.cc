@@ -152,7 +152,8 @@ void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_v
   int version = OwnPath(cgroups, controller, &own);
   if (version == 0) return;
 
-  // Of several mounts the one that shows most of our ancestors; of equal ones the last, which covers the others.
+  // Of several mounts the one that shows most of our ancestors; of equal ones the first, as later ones tend to be some
+  // chroot's and to go away, unless a later one covers it.
   Mount best{};
   std::string_view best_below;
   bool best_contains = false;
@@ -164,11 +165,12 @@ void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_v
     }
     std::string_view below;
     bool contains = PathBelow(own, mount.root, &below);
-    if (best.point.empty() || (contains && (!best_contains || mount.root.size() <= best.root.size()))) {
-      best = mount;
-      best_contains = contains;
-      best_below = contains ? below : std::string_view();
-    }
+    bool better = best.point.empty() || mount.point == best.point || (contains && !best_contains) ||
+                  (contains && mount.root.size() < best.root.size());
+    if (!better) continue;
+    best = mount;
+    best_contains = contains;
+    best_below = contains ? below : std::string_view();
   }
   if (best.point.empty()) return;
 

@@ -109,6 +109,7 @@ class LimitTest : public testing::Test {
   }
   void SetV2(const std::string& directory, const std::string& max, const std::string& high, uint64_t anon,
              uint64_t cache = 0) {
+    system_.files[directory + "/cgroup.stat"] = "nr_descendants 0\n";
     system_.files[directory + "/memory.max"] = max;
     system_.files[directory + "/memory.high"] = high;
     system_.files[directory + "/memory.stat"] = "anon " + Number(anon) + "file " + Number(cache);
@@ -126,6 +127,7 @@ class LimitTest : public testing::Test {
         "35 31 0:32 / /mem rw - cgroup cgroup rw,memory\n";
   }
   void SetV1(const std::string& directory, uint64_t hierarchical_limit, uint64_t rss, uint64_t kmem) {
+    system_.files[directory + "/notify_on_release"] = "0\n";
     system_.files[directory + "/memory.stat"] =
         "cache 1\nrss 2\nhierarchical_memory_limit " + Number(hierarchical_limit) + "total_rss " + Number(rss);
     system_.files[directory + "/memory.kmem.usage_in_bytes"] = Number(kmem);
@@ -222,6 +224,19 @@ TEST_F(LimitTest, CgroupThatVanishesIsNoLimit) {
   system_.files.clear();
   EXPECT_EQ(Tick().level, PressureLevel::kAmple);
   EXPECT_EQ(reader_->reading().limit, kNoLimit);
+}
+
+TEST_F(LimitTest, FindsItsCgroupAgainWhenTheMountIsGone) {
+  UseV2("/a");
+  system_.files["/proc/self/mountinfo"] = "29 23 0:26 / /old rw - cgroup2 cgroup2 rw\n";
+  SetV2("/old/a", Number(kGiB), "max\n", 100);
+  EXPECT_EQ(Tick().binding_path, "/old/a");
+  for (auto file = system_.files.begin(); file != system_.files.end();) {
+    file = file->first.rfind("/old", 0) == 0 ? system_.files.erase(file) : std::next(file);
+  }
+  UseV2("/a");
+  SetV2("/cg/a", Number(kGiB), "max\n", 100);
+  EXPECT_EQ(Tick().binding_path, "/cg/a");
 }
 
 TEST_F(LimitTest, MountsPastTheFirstPiecesAreFound) {

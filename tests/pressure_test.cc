@@ -100,6 +100,13 @@ TEST(FindCgroup, TheMountThatShowsMostAncestorsWins) {
   EXPECT_EQ(Find("0::/a/b/c\n", other + narrow).levels, (Levels{"/narrow/c", "/narrow"}));
 }
 
+TEST(FindCgroup, OfEqualMountsTheFirstUnlessCovered) {
+  std::string chroot = "52 30 0:26 / /srv/chroot/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+  EXPECT_EQ(Find("0::/a\n", kV2Mount + chroot).levels, (Levels{"/sys/fs/cgroup/a", "/sys/fs/cgroup"}));
+  std::string covering = "53 30 0:26 /a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+  EXPECT_EQ(Find("0::/a/b\n", kV2Mount + covering).levels, (Levels{"/sys/fs/cgroup/b", "/sys/fs/cgroup"}));
+}
+
 TEST(FindCgroup, EscapedNamesAndOddOnes) {
   EXPECT_EQ(Find("0::/a b:c\\d\n", "30 23 0:26 / /my\\040cg\\134x rw - cgroup2 cgroup2 rw\n").levels,
             (Levels{"/my cg\\x/a b:c\\d", "/my cg\\x"}));

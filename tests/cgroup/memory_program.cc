@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <new>
 #include <random>
@@ -63,11 +64,11 @@ void Drop(const Block& block) {
   free(block.bytes);
 }
 
-// Frees all but one in `keep_one_in` of the blocks from `first` on (0: none), in random order.
-void Shed(Blocks* blocks, size_t first, size_t keep_one_in, std::mt19937_64& random) {
-  std::shuffle(blocks->begin() + static_cast<ptrdiff_t>(first), blocks->end(), random);
-  size_t kept = first;
-  for (size_t i = first; i < blocks->size(); ++i) {
+// Frees all but one in `keep_one_in` of the blocks (0: all), in random order.
+void Shed(Blocks* blocks, size_t keep_one_in, std::mt19937_64& random) {
+  std::shuffle(blocks->begin(), blocks->end(), random);
+  size_t kept = 0;
+  for (size_t i = 0; i < blocks->size(); ++i) {
     if (keep_one_in != 0 && i % keep_one_in == 0) {
       (*blocks)[kept++] = (*blocks)[i];
     } else {
@@ -77,72 +78,72 @@ void Shed(Blocks* blocks, size_t first, size_t keep_one_in, std::mt19937_64& ran
   blocks->resize(kept);
 }
 
+// Lists are moved and never joined: at the limit there may be no room for that.
 class Holder {
  public:
+  Holder() { lists_.reserve(4096); }
+
   int GrowOn(size_t bytes, size_t threads) {
-    std::vector<Blocks> parts(threads);
-    std::vector<int> errors(threads);
-    std::vector<std::thread> running;
-    for (size_t t = 0; t < threads; ++t) {
-      running.emplace_back([&, t, seed = random_()] {
-        std::mt19937_64 random(seed);
-        errors[t] = Grow(&parts[t], bytes / threads, random, 16, 64 * 1024);
-      });
-    }
-    int error = 0;
-    for (size_t t = 0; t < threads; ++t) {
-      running[t].join();
-      blocks_.insert(blocks_.end(), parts[t].begin(), parts[t].end());
-      if (errors[t] != 0) error = errors[t];
-    }
-    return error;
+    return OnThreads(threads, [&](Blocks* list, std::mt19937_64& random) {
+      return Grow(list, bytes / threads, random, 16, 64 * 1024);
+    });
   }
 
   void Shrink(size_t percent) {
-    std::shuffle(blocks_.begin(), blocks_.end(), random_);
-    for (size_t count = blocks_.size() * percent / 100; count > 0; --count) {
-      Drop(blocks_.back());
-      blocks_.pop_back();
+    for (Blocks& list : lists_) {
+      std::shuffle(list.begin(), list.end(), random_);
+      for (size_t count = list.size() * percent / 100; count > 0; --count) {
+        Drop(list.back());
+        list.pop_back();
+      }
+      if (list.empty()) Blocks().swap(list);
     }
   }
 
   int Churn(size_t rounds, size_t bytes) {
+    Blocks list;
     int error = 0;
     for (size_t round = 0; round < rounds && error == 0; ++round) {
-      size_t before = blocks_.size();
-      error = Grow(&blocks_, bytes, random_, 16, 64 * 1024);
-      Shed(&blocks_, before, 0, random_);
+      error = Grow(&list, bytes, random_, 16, 64 * 1024);
+      Shed(&list, 0, random_);
     }
     return error;
   }
 
   int Bursts(size_t rounds, size_t bytes, size_t threads) {
     constexpr double kMixes[][2] = {{16, 1024}, {1024, 256 * 1024}, {16, 64 * 1024}, {4096, 2e6}, {48, 512}};
-    std::vector<Blocks> parts(threads);
-    std::vector<int> errors(threads);
-    for (size_t round = 0; round < rounds; ++round) {
-      std::vector<std::thread> running;
-      for (size_t t = 0; t < threads; ++t) {
-        running.emplace_back([&, t, seed = random_()] {
-          std::mt19937_64 random(seed);
-          const double* mix = kMixes[round % std::size(kMixes)];
-          size_t before = parts[t].size();
-          if (int error = Grow(&parts[t], bytes / threads, random, mix[0], mix[1])) errors[t] = error;
-          Shed(&parts[t], before, 500, random);
-        });
-      }
-      for (std::thread& thread : running) thread.join();
-    }
     int error = 0;
-    for (size_t t = 0; t < threads; ++t) {
-      blocks_.insert(blocks_.end(), parts[t].begin(), parts[t].end());
-      if (errors[t] != 0) error = errors[t];
+    for (size_t round = 0; round < rounds && error == 0; ++round) {
+      const double* mix = kMixes[round % std::size(kMixes)];
+      error = OnThreads(threads, [&](Blocks* list, std::mt19937_64& random) {
+        int refused = Grow(list, bytes / threads, random, mix[0], mix[1]);
+        Shed(list, 500, random);
+        Blocks(*list).swap(*list);  // the few survivors in a list of their own size
+        return refused;
+      });
     }
     return error;
   }
 
  private:
-  Blocks blocks_;
+  // Runs on new threads, each with a new list; the first error or 0.
+  template <class Body>
+  int OnThreads(size_t threads, Body body) {
+    size_t first = lists_.size();
+    lists_.resize(first + threads);
+    std::atomic<int> error = 0;
+    std::vector<std::thread> running;
+    for (size_t t = 0; t < threads; ++t) {
+      running.emplace_back([&, list = &lists_[first + t], seed = random_()] {
+        std::mt19937_64 random(seed);
+        if (int refused = body(list, random)) error = refused;
+      });
+    }
+    for (std::thread& thread : running) thread.join();
+    return error;
+  }
+
+  std::vector<Blocks> lists_;
   std::mt19937_64 random_{42};
 };
 
