@@ -35,7 +35,9 @@ target_compile_options(
             $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
             $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>
             # clang before 19 does not call the sized forms of delete without it
-            $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fsized-deallocation>)
+            $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fsized-deallocation>
+            # a target may switch off what only the other compiler warns of
+            $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unknown-warning-option>)
 if(NEAP_SANITIZE)
   target_compile_options(neap_options INTERFACE -fsanitize=${NEAP_SANITIZE} -fno-sanitize-recover=all
                                                 -fno-omit-frame-pointer)
