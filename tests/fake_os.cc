@@ -1,0 +1,336 @@
+// fake_os.cc: neap::Os over FakeOs. Owned by the unit tests.
+#include "tests/fake_os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "alloc/cache_header.h"
+
+extern "C" {
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+}
+
+namespace neap {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr int kMremapDontunmap = 4;
+constexpr unsigned long kAtRseqFeatureSize = 27;
+
+// The thread sanitizer has its shadow where the first places of the window are; below this is the program's.
+#if defined(__SANITIZE_THREAD__)
+constexpr uintptr_t kHighestFixed = uintptr_t{1} << 39;
+#else
+constexpr uintptr_t kHighestFixed = UINTPTR_MAX;
+#endif
+
+// The allocator asked for what no correct allocator asks for.
+[[noreturn]] void Impossible(const char* call, const void* address, size_t bytes) {
+  fprintf(stderr, "fake_os: %s(%p, %zu) of what is not mapped so\n", call, address, bytes);
+  abort();
+}
+
+bool Covers(const std::map<uintptr_t, size_t>& mappings, const void* address, size_t bytes) {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(address);
+  uintptr_t at = begin;
+  while (at < begin + bytes) {
+    auto next = mappings.upper_bound(at);
+    if (next == mappings.begin()) return false;
+    --next;
+    if (next->first + next->second <= at) return false;
+    at = next->first + next->second;
+  }
+  return begin % kPage == 0;
+}
+
+size_t ResidentPages(const void* begin, size_t bytes) {
+  std::vector<unsigned char> pages((bytes + kPage - 1) / kPage);
+  if (mincore(const_cast<void*>(begin), bytes, pages.data()) != 0) return 0;
+  return static_cast<size_t>(std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; }));
+}
+
+}  // namespace
+
+FakeOs& Fake() {
+  static FakeOs* fake = new FakeOs;  // lives as long as the allocator: past exit handlers
+  return *fake;
+}
+
+bool Refusal::Judge() {
+  ++calls_;
+  int64_t left = left_;
+  if (left == 0) return true;
+  if (left < 0) return false;
+  left_ = left == 1 ? kNever : left - 1;
+  return left == 1;
+}
+
+// ---- What tests ask.
+
+void FakeOs::AdvanceMs(uint64_t ms) {
+  monotonic_ns += ms * 1'000'000;
+  realtime_ns += ms * 1'000'000;
+}
+
+size_t FakeOs::MappedBytes() {
+  std::lock_guard lock(mutex_);
+  size_t bytes = 0;
+  for (const auto& [begin, length] : mappings_) bytes += length;
+  return bytes;
+}
+
+size_t FakeOs::ResidentBytes() {
+  std::lock_guard lock(mutex_);
+  size_t pages = 0;
+  for (const auto& [begin, length] : mappings_) pages += ResidentPages(reinterpret_cast<void*>(begin), length);
+  return pages * kPage;
+}
+
+bool FakeOs::IsResident(const void* page) {
+  return ResidentPages(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(page) & ~(kPage - 1)), kPage) == 1;
+}
+
+size_t FakeOs::ResidentBytesIn(const void* begin, size_t bytes) { return ResidentPages(begin, bytes) * kPage; }
+
+std::vector<Range> FakeOs::Released() {
+  std::lock_guard lock(mutex_);
+  return released_;
+}
+
+std::vector<FakeOs::HugeAdvice> FakeOs::Advice() {
+  std::lock_guard lock(mutex_);
+  return advice_;
+}
+
+std::vector<FakeOs::Binding> FakeOs::Bindings() {
+  std::lock_guard lock(mutex_);
+  return bindings_;
+}
+
+std::vector<Range> FakeOs::Populated() {
+  std::lock_guard lock(mutex_);
+  return populated_;
+}
+
+void FakeOs::Forget() {
+  std::lock_guard lock(mutex_);
+  released_.clear();
+  advice_.clear();
+  bindings_.clear();
+  populated_.clear();
+}
+
+void FakeOs::SetFile(const std::string& path, const std::string& text) {
+  std::lock_guard lock(mutex_);
+  files_[path] = text;
+}
+
+void FakeOs::RemoveFile(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  files_.erase(path);
+}
+
+std::vector<FakeOs::StartedThread> FakeOs::Threads() {
+  std::lock_guard lock(mutex_);
+  return threads_;
+}
+
+void FakeOs::SetEnvironment(const std::string& name, const std::string& value) {
+  std::lock_guard lock(mutex_);
+  environment_[name] = value;
+}
+
+std::string FakeOs::Errors() {
+  std::lock_guard lock(mutex_);
+  return errors_;
+}
+
+// ---- Address space.
+
+void* Os::Map(void* address, size_t bytes) {
+  FakeOs& fake = Fake();
+  const uintptr_t wanted = reinterpret_cast<uintptr_t>(address);
+  if (fake.map.Judge() || bytes == 0 || wanted % kPage != 0) return nullptr;
+  if (wanted > kHighestFixed || bytes > SIZE_MAX - kPage) return nullptr;
+  bytes = (bytes + kPage - 1) & ~(kPage - 1);
+  std::lock_guard lock(fake.mutex_);
+  size_t mapped = 0;
+  for (const auto& [begin, length] : fake.mappings_) mapped += length;
+  if (bytes > fake.address_space || mapped > fake.address_space - bytes) return nullptr;
+  const int fixed = address != nullptr ? MAP_FIXED_NOREPLACE : 0;
+  void* memory =
+      mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  fake.mappings_[reinterpret_cast<uintptr_t>(memory)] = bytes;
+  return memory;
+}
+
+void Os::Unmap(void* address, size_t bytes) {
+  FakeOs& fake = Fake();
+  bytes = (bytes + kPage - 1) & ~(kPage - 1);
+  std::lock_guard lock(fake.mutex_);
+  auto mapping = fake.mappings_.find(reinterpret_cast<uintptr_t>(address));
+  if (mapping == fake.mappings_.end() || mapping->second != bytes) Impossible("Unmap", address, bytes);
+  fake.mappings_.erase(mapping);
+  munmap(address, bytes);
+}
+
+int Os::MovePages(void* from, size_t bytes, void* to) {
+  FakeOs& fake = Fake();
+  if (fake.move_pages.Judge()) return -EINVAL;
+  std::lock_guard lock(fake.mutex_);
+  if (!Covers(fake.mappings_, from, bytes)) Impossible("MovePages from", from, bytes);
+  if (!Covers(fake.mappings_, to, bytes)) Impossible("MovePages to", to, bytes);
+  void* moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to);
+  return moved == MAP_FAILED ? -errno : 0;
+}
+
+size_t Os::Release(const Range* ranges, size_t count) {
+  FakeOs& fake = Fake();
+  const bool refused = fake.release.Judge();
+  std::lock_guard lock(fake.mutex_);
+  size_t released = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (!Covers(fake.mappings_, ranges[i].begin, ranges[i].bytes)) {
+      Impossible("Release", ranges[i].begin, ranges[i].bytes);
+    }
+    if (refused) {
+      memset(ranges[i].begin, 0, ranges[i].bytes);
+      continue;
+    }
+    madvise(ranges[i].begin, ranges[i].bytes, MADV_DONTNEED);
+    fake.released_.push_back(ranges[i]);
+    released += ranges[i].bytes;
+  }
+  return released;
+}
+
+void Os::Populate(void* address, size_t bytes) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  if (!Covers(fake.mappings_, address, bytes)) Impossible("Populate", address, bytes);
+  fake.populated_.push_back({address, bytes});
+  for (size_t at = 0; at < bytes; at += kPage) static_cast<volatile char*>(address)[at] = 0;
+}
+
+// Huge pages would blur which pages are resident: the wish is noted and the kernel is not told.
+void Os::SetHuge(void* address, size_t bytes, bool huge) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  if (!Covers(fake.mappings_, address, bytes)) Impossible("SetHuge", address, bytes);
+  fake.advice_.push_back({{address, bytes}, huge});
+  madvise(address, bytes, MADV_NOHUGEPAGE);
+}
+
+void Os::BindToNode(void* address, size_t bytes, int node) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  if (!Covers(fake.mappings_, address, bytes)) Impossible("BindToNode", address, bytes);
+  fake.bindings_.push_back({{address, bytes}, node});
+}
+
+// ---- Time.
+
+uint64_t Os::MonotonicNs() { return Fake().monotonic_ns; }
+uint64_t Os::RealtimeNs() { return Fake().realtime_ns; }
+uint64_t Os::ProcessCpuNs() { return Fake().cpu_ns; }
+
+// ---- CPUs and nodes.
+
+int Os::PossibleCpus() {
+  return Fake().real_rseq ? static_cast<int>(sysconf(_SC_NPROCESSORS_CONF)) : Fake().possible_cpus.load();
+}
+int Os::AllowedCpus() { return Fake().allowed_cpus; }
+int Os::NodeCount() { return Fake().nodes; }
+int Os::CurrentNode() { return Fake().current_node; }
+
+ptrdiff_t Os::RseqOffset() { return Fake().real_rseq && &__rseq_offset != nullptr ? __rseq_offset : 0; }
+
+bool Os::RseqHasConcurrencyId() { return getauxval(kAtRseqFeatureSize) >= static_cast<unsigned long>(kRseqMmCid) + 4; }
+
+int Os::FenceRseq() {
+  FakeOs& fake = Fake();
+  if (fake.fence.Judge()) return -EPERM;
+  if (!fake.real_rseq) return 0;
+  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0);
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0 ? 0 : -errno;
+}
+
+// ---- Files.
+
+long Os::ReadFile(const char* path, char* buffer, size_t size) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  auto file = fake.files_.find(path);
+  if (file == fake.files_.end()) return -ENOENT;
+  const size_t length = std::min(size - 1, file->second.size());
+  memcpy(buffer, file->second.data(), length);
+  buffer[length] = 0;
+  return static_cast<long>(length);
+}
+
+// No directory can be written.
+void* Os::MapSharedFile(const char*, size_t) { return nullptr; }
+int Os::UnlinkFile(const char*) { return -EROFS; }
+int Os::OpenForEvents(const char*, const char*) { return -EROFS; }
+int Os::OpenEventFd() { return -EMFILE; }
+int Os::WaitForEvents(const int*, size_t, uint64_t) { return -EINVAL; }
+void Os::CloseFd(int) {}
+
+// ---- Threads. Those that the test has made are real, and so are their waits.
+
+int Os::FutexWait(uint32_t* word, uint32_t expected, uint64_t timeout_ns, bool shared) {
+  const timespec timeout = {static_cast<time_t>(timeout_ns / 1'000'000'000),
+                            static_cast<long>(timeout_ns % 1'000'000'000)};
+  const long result = syscall(SYS_futex, word, shared ? FUTEX_WAIT : FUTEX_WAIT_PRIVATE, expected,
+                              timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr, 0);
+  return result == 0 ? 0 : -errno;
+}
+
+void Os::FutexWake(uint32_t* word, int count, bool shared) {
+  syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
+uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
+
+int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool own_files) {
+  FakeOs& fake = Fake();
+  if (fake.start_thread.Judge()) return -EAGAIN;
+  std::lock_guard lock(fake.mutex_);
+  fake.threads_.push_back({run, argument, name, own_files});
+  return 0;
+}
+
+// ---- The process.
+
+const char* Os::Environment(const char* name) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  auto variable = fake.environment_.find(name);
+  return variable == fake.environment_.end() ? nullptr : variable->second.c_str();
+}
+
+uint64_t Os::RandomBits() { return Fake().random_bits; }
+
+void Os::WriteError(const char* text, size_t length) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  fake.errors_.append(text, length);
+  (void)!write(STDERR_FILENO, text, length);
+}
+
+void Os::Abort() { abort(); }
+
+}  // namespace neap
