@@ -184,6 +184,8 @@ void* operator new[](size_t size, std::align_val_t alignment, const std::nothrow
   return NewOrNull(NewArrayAlignedReplaced(), nothrow_new_array_aligned, size, alignment);
 }
 
+// The size that a sized form is told goes unchecked: programs that delete an object by a base without a virtual
+// destructor tell the base's, and live with every other malloc.
 void operator delete(void* block) noexcept { free(block); }
 void operator delete(void* block, size_t) noexcept { ::operator delete(block); }
 void operator delete(void* block, const std::nothrow_t&) noexcept { ::operator delete(block); }

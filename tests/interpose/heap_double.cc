@@ -60,7 +60,13 @@ void Take(void* block, size_t size, size_t alignment) {
 
 namespace neap {
 
-constinit HotState g_hot = {};  // zero, as before the start: the hit paths of malloc and free lead to the slow ones
+// All zero, as before the start: the hit paths of malloc and free lead to the slow ones.
+namespace hot {
+size_t fast_limit, granules;
+ptrdiff_t rseq_area, rseq_cpu;
+uintptr_t caches, window;
+Span** map;
+}  // namespace hot
 
 void* AllocateSlow(size_t size) { return Hand(size, 0); }
 void FreeSlow(void* block) { Take(block, 0, 0); }
