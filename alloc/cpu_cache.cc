@@ -218,20 +218,25 @@ void CpuCaches::Flush(size_t size_class, void* block) {
 
 // ---- Emptying from outside.
 
-// The cache is stopped: its blocks are the caller's.
+// The cache is stopped: its blocks are the caller's. The slots stay marked until they are pushed over: a Pop that is
+// under way may have read the old top.
 void CpuCaches::Close(size_t number, size_t size_class) {
   Cache& cache = caches_[number];
   CacheHeader& header = Header(number, size_class);
   void** bottom = cache.Bottom(size_class);
   const size_t height = static_cast<size_t>(Atomic(header.top).load(std::memory_order_acquire) - bottom);
-  for (size_t i = 0; i < height; ++i) {
-    bottom[i] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(bottom[i]) & ~kStopped);
-  }
   Atomic(header.top).store(bottom, std::memory_order_relaxed);
   const SizeClass& row = kSizeClasses[size_class];
   cache.widened -= static_cast<uint32_t>((cache.capacity[size_class] - row.batch) * row.size);
   cache.capacity[size_class] = 0;
-  SlabPool::Put(bottom, height);
+  void* blocks[kMaxBatch];
+  for (size_t done = 0; done < height;) {
+    size_t count = 0;
+    for (; count < kMaxBatch && done < height; ++count, ++done) {
+      blocks[count] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(bottom[done]) & ~kStopped);
+    }
+    SlabPool::Put(blocks, count);
+  }
 }
 
 // The caller holds the lock of every cache.
