@@ -69,6 +69,7 @@ struct CpuCaches::Cache {
   Mutex lock;                          // all but the headers' `top` and the slots
   uint32_t widened;                    // bytes of capacity beyond one batch of each class
   void** slots;                        // null: never used
+  bool tops_in_place;                  // every sequence sees the headers' `top` in the slots
   uint16_t capacity[kClasses];         // in slots; 0: closed
   uint16_t height_at_drain[kClasses];  // how many blocks it held when Drain last looked
 
@@ -133,13 +134,19 @@ void CpuCaches::Open(size_t size_class) {
     cache.slots = static_cast<void**>(Os::Map(nullptr, kSlotBytes));
     if (cache.slots == nullptr) return;
     Metadata::Count(kPageSize);
+    // While closed nobody else writes top.
+    for (size_t c = 0; c < kClasses; ++c) {
+      Atomic(Header(number, c).top).store(cache.Bottom(c), std::memory_order_relaxed);
+    }
+  }
+  if (!cache.tops_in_place) {
+    // A Push that is under way may have read the top of before, below which no end may come to lie.
+    if (g_restartable && Os::FenceRseq() != 0) return;
+    cache.tops_in_place = true;
   }
   cache.capacity[size_class] = kSizeClasses[size_class].batch;
-  CacheHeader& header = Header(number, size_class);
-  void** bottom = cache.Bottom(size_class);
-  // While closed nobody writes top. It has to be in place before Push may succeed.
-  Atomic(header.top).store(bottom, std::memory_order_relaxed);
-  Atomic(header.end).store(bottom + cache.capacity[size_class], std::memory_order_release);
+  Atomic(Header(number, size_class).end)
+      .store(cache.Bottom(size_class) + cache.capacity[size_class], std::memory_order_release);
 }
 
 void CpuCaches::Widen(size_t size_class) {
