@@ -84,8 +84,8 @@ int Main(const char* variant, size_t bytes) {
   }
   const double free_s = freeing.Wall(), free_cpu_s = freeing.Cpu();
   SleepMs(100);
-  const int64_t resident = Resident() - start, charged = Charged() - start_charged;
   const double settle_cpu_s = freeing.Cpu() - free_cpu_s;  // what the allocator did in the 100 ms
+  const int64_t resident = Resident() - start, charged = Charged() - start_charged;
   const double floor = static_cast<double>(Floor(shares));
   Report("burst", variant,
          {{"ratio", static_cast<double>(resident) / floor},
