@@ -9,6 +9,7 @@
 #include "tools/neap/commands.h"
 #include "tools/neap/diagnosis.h"
 #include "tools/neap/failure.h"
+#include "tools/neap/output.h"
 #include "tools/neap/proc.h"
 
 namespace neap::command {
@@ -35,7 +36,7 @@ const char* SeverityName(Severity severity) {
 
 void Print(const Findings& findings, Severity worst) {
   for (const Finding& finding : findings) {
-    fmt::print("{:<6}{:<14}{}\n", SeverityName(finding.severity), finding.subject, finding.what);
+    fmt::print("{:<6}{:<14}{}\n", SeverityName(finding.severity), finding.subject, Printable(finding.what));
     if (!finding.advice.empty()) fmt::print("{:20}-> {}\n", "", finding.advice);
   }
   const char* verdict = worst == Severity::kBlock  ? "neap does not work here until what is marked 'block' is changed"
@@ -53,7 +54,7 @@ void PrintJson(const Findings& findings, Severity worst) {
                     {"advice", finding.advice}});
   }
   nlohmann::ordered_json json = {{"worst", SeverityName(worst)}, {"findings", list}};
-  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  fmt::print("{}\n", JsonText(json, JsonLayout::kIndented));
 }
 
 int Doctor(const DoctorOptions& options) {

@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "alloc/pressure.h"
 #include "tools/neap/bytes.h"
+#include "tools/neap/output.h"
 
 namespace neap::command {
 namespace {
@@ -28,14 +28,6 @@ const char* LevelName(uint32_t level) {
 
 std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
   return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
-}
-
-// A command line may hold anything: nothing of it may reach the terminal as a control sequence.
-std::string Printable(const char* text) {
-  std::string copy(text);
-  std::replace_if(
-      copy.begin(), copy.end(), [](unsigned char c) { return c < ' ' || c >= 0x7f; }, '?');
-  return copy;
 }
 
 }  // namespace

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <exception>
 
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
+#include "tools/neap/output.h"
 
 namespace {
 
@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
   // `run` keeps the low exit codes for its command.
   auto fail = [&app](int code, const std::string& line) {
     std::string name = app.get_subcommands().empty() ? "" : " " + app.get_subcommands().front()->get_name();
-    fmt::print(stderr, "neap{}: {}\n", name, line);
+    fmt::print(stderr, "neap{}: {}\n", name, Printable(line));
     return name == " run" && code == kBadCall ? static_cast<int>(kRunFailed) : code;
   };
   try {
@@ -50,9 +50,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    std::string what = error.what();
-    std::replace(what.begin(), what.end(), '\n', ' ');
-    return fail(kBadCall, fmt::format("{}; see --help", what));
+    return fail(kBadCall, fmt::format("{}; see --help", error.what()));
   } catch (const Failure& failure) {
     return fail(failure.code(), failure.what());
   } catch (const std::exception& error) {

@@ -13,6 +13,7 @@
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/library.h"
+#include "tools/neap/output.h"
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
 #include "tools/neap/verdict.h"
@@ -152,7 +153,8 @@ int Run(const RunOptions& options) {
       Say(fmt::format("nothing to keep in {}: no process of the command kept a page", options.stats));
     }
   }
-  fmt::print(stderr, "{}\n", options.json ? OutcomeJson(outcome).dump() : OutcomeLine(outcome));
+  fmt::print(stderr, "{}\n",
+             options.json ? JsonText(OutcomeJson(outcome), JsonLayout::kOneLine) : OutcomeLine(outcome));
   return outcome.end.exit_code;
 }
 
@@ -177,6 +179,9 @@ void AddRun(CLI::App& app, const std::optional<std::vector<std::string>>& after_
   run->callback([options, run, after_dashes, exit_code] {
     // Words before the dashes: the command began there, and the dashes are its own.
     options->command = run->remaining();
+    if (!options->command.empty() && options->command[0].starts_with('-')) {
+      throw Failure(kBadCall, fmt::format("no option {}; see --help", options->command[0]));
+    }
     if (after_dashes) {
       if (!options->command.empty()) options->command.emplace_back("--");
       options->command.insert(options->command.end(), after_dashes->begin(), after_dashes->end());

@@ -15,6 +15,7 @@
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/ledger_text.h"
+#include "tools/neap/output.h"
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
 
@@ -99,7 +100,7 @@ int Shrink(const ShrinkOptions& options) {
     nlohmann::ordered_json json = {{"pid", options.pid},        {"target", target}, {"under", under},
                                    {"anon_before", before},     {"anon", anon},     {"freed", page.shrink_freed},
                                    {"ledger", LedgerJson(page)}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json, JsonLayout::kIndented));
   } else if (under) {
     fmt::print("{}: {} of anonymous memory, under {}; gave back {}\n", options.pid, FormatBytes(anon),
                FormatBytes(target), FormatBytes(page.shrink_freed));

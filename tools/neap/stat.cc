@@ -5,11 +5,14 @@
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
+#include "tools/neap/bytes.h"
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/ledger_text.h"
+#include "tools/neap/output.h"
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
 
@@ -26,11 +29,16 @@ bool IsPid(const std::string& text) {
   return !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == text.npos;
 }
 
-void Print(const StatsPage& page, const StatOptions& options) {
+// anon_now: of a process that runs. Foreign memory comes and goes without neap, which sleeps while it has nothing to
+// do.
+void Print(const StatsPage& page, std::optional<uint64_t> anon_now, const StatOptions& options) {
   if (options.json) {
-    fmt::print("{}\n", LedgerJson(page).dump(options.watch ? -1 : 2));
+    nlohmann::ordered_json json = LedgerJson(page);
+    json["anon_now"] = anon_now ? nlohmann::ordered_json(*anon_now) : nullptr;
+    fmt::print("{}\n", JsonText(json, options.watch ? JsonLayout::kOneLine : JsonLayout::kIndented));
   } else {
     fmt::print("{}", LedgerTable(page, NowMs()));
+    if (anon_now) fmt::print("  anon at this moment: {}\n", FormatBytes(*anon_now));
   }
   fflush(stdout);
 }
@@ -38,19 +46,19 @@ void Print(const StatsPage& page, const StatOptions& options) {
 int Stat(const StatOptions& options) {
   if (!IsPid(options.target)) {
     if (options.watch) throw Failure(kBadCall, "--watch needs a PID: a page that was left behind does not change");
-    Print(PageView::OfFile(options.target).Read(), options);
+    Print(PageView::OfFile(options.target).Read(), std::nullopt, options);
     return kDone;
   }
   RemoveStalePages();
-  PageView view = PageView::OfProcess(static_cast<pid_t>(std::stol(options.target)), Access::kRead);
-  StatsPage page = view.Read();
-  Print(page, options);
   pid_t pid = static_cast<pid_t>(std::stol(options.target));
+  PageView view = PageView::OfProcess(pid, Access::kRead);
+  StatsPage page = view.Read();
+  Print(page, StatusBytes(pid, "RssAnon"), options);
   while (options.watch && page.exited == 0 && ProcessRuns(pid)) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     page = view.Read();
     if (!options.json) fmt::print("\n");
-    Print(page, options);
+    Print(page, StatusBytes(pid, "RssAnon"), options);
   }
   return kDone;
 }
