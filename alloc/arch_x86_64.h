@@ -40,7 +40,7 @@ inline bool Pop(size_t offset, void*& block) {
                     "jle %l[empty]\n\t"
                     "subq $8, (%[cache],%[offset])\n"
                     "2:\n\t"
-                    : [block] "=&r"(block), [cache] "=&r"(cache), [top] "=&r"(top)
+                    : [block] "=&a"(block), [cache] "=&r"(cache), [top] "=&r"(top)
                     : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),
                       [offset] "r"(offset), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"

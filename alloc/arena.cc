@@ -131,7 +131,7 @@ void Arena::ReturnEverything() {
       span = large_.Head();
     }
     if (span == nullptr) break;
-    Large::Free(span);
+    Large::FreeLater(span);
   }
 }
 
@@ -178,6 +178,13 @@ bool Arena::Charge(size_t bytes) {
   return true;
 }
 
+void Arena::ChargeAnyway(size_t bytes) {
+  for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
+    arena->charged_.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  resident_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
 void Arena::Uncharge(size_t bytes) {
   if (bytes == 0) return;
   resident_.fetch_sub(bytes, std::memory_order_relaxed);
@@ -207,13 +214,15 @@ ArenaLedger Arena::Read() const {
     sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
   });
   const size_t large = large_bytes_.load(std::memory_order_relaxed);
+  const size_t slack = slack_pages_.load(std::memory_order_relaxed) * kPageSize;
   sum.taken += large;
-  sum.resident += large;
+  sum.resident += large + slack;
+  sum.dirty += slack;
   return sum;
 }
 
 size_t Arena::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
-  size_t released = 0;
+  size_t released = ReleaseSlack(cutoff_ms, batch);
   ForEachPool([&](SlabPool& pool) { released += pool.Release(cutoff_ms, batch); });
   return released;
 }
@@ -243,16 +252,50 @@ void* Arena::Allocate(size_t size, size_t alignment) {
   return pool != nullptr && pool->Take(&block, 1) == 1 ? block : nullptr;
 }
 
-void Arena::AddLarge(LargeSpan* span) {
-  large_bytes_.fetch_add(span->bytes, std::memory_order_relaxed);
+void Arena::AddLarge(LargeSpan* span, size_t slack_pages) {
   MutexLock lock(lock_);
+  large_bytes_.fetch_add(span->bytes, std::memory_order_relaxed);
+  span->slack_pages = slack_pages;
+  if (slack_pages == 0) return large_.PushBack(span);
+  span->slack_since = NowMs();
+  slack_pages_.fetch_add(slack_pages, std::memory_order_relaxed);
+  ChargeAnyway(slack_pages * kPageSize);
   large_.PushFront(span);
 }
 
 void Arena::RemoveLarge(LargeSpan* span) {
-  large_bytes_.fetch_sub(span->bytes, std::memory_order_relaxed);
   MutexLock lock(lock_);
+  large_bytes_.fetch_sub(span->bytes, std::memory_order_relaxed);
+  slack_pages_.fetch_sub(span->slack_pages, std::memory_order_relaxed);
+  Uncharge(span->slack_pages * kPageSize);
   large_.Remove(span);
+}
+
+size_t Arena::ReleaseSlack(uint32_t cutoff_ms, ReleaseBatch& batch) {
+  size_t released = 0;
+  while (slack_pages_.load(std::memory_order_relaxed) > 0) {
+    // The lock is held while the pages go, so that no block of theirs does: a few at a time.
+    MutexLock lock(lock_);
+    constexpr size_t kSpans = 32;
+    size_t pages = 0;
+    LargeSpan* next = nullptr;
+    size_t count = 0;
+    for (LargeSpan* span = large_.Head(); span != nullptr && span->slack_pages > 0 && count < kSpans; span = next) {
+      next = span->next;
+      if (static_cast<int32_t>(span->slack_since - cutoff_ms) > 0) continue;
+      pages += Large::ReleaseSlack(span, batch);
+      span->slack_pages = 0;
+      large_.Remove(span);
+      large_.PushBack(span);
+      ++count;
+    }
+    batch.Flush();
+    slack_pages_.fetch_sub(pages, std::memory_order_relaxed);
+    Uncharge(pages * kPageSize);
+    released += pages * kPageSize;
+    if (count == 0) break;
+  }
+  return released;
 }
 
 Mutex& ForkLocks::ArenaTree() { return g_tree; }

@@ -62,10 +62,10 @@ class Arena {
   // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
 
-  // Large blocks: the list, so that Destroy finds them, and their bytes.
-  void AddLarge(LargeSpan* span);
+  // Large blocks: the list, so that Destroy finds them, and what they hold. A block that changes its size or place is
+  // removed first.
+  void AddLarge(LargeSpan* span, size_t slack_pages);
   void RemoveLarge(LargeSpan* span);
-  void ResizeLarge(size_t from, size_t to) { large_bytes_.fetch_add(to - from, std::memory_order_relaxed); }
 
   template <class F>
   void ForEachLock(F f) {
@@ -80,6 +80,7 @@ class Arena {
   bool GrowUpwards(size_t bytes, bool may_refuse);
   void ShrinkUpwards(size_t bytes);
   void ReturnEverything();
+  void ChargeAnyway(size_t bytes);
 
   uint16_t id_ = 0;
   Arena* parent_ = nullptr;
@@ -93,9 +94,12 @@ class Arena {
   std::atomic<size_t> overruns_{0};
   std::atomic<uint32_t> children_{0};
 
-  Mutex lock_;  // large_ and the making of pools
-  LinkedList<LargeSpan, &LargeSpan::next, &LargeSpan::prev> large_;
+  size_t ReleaseSlack(uint32_t cutoff_ms, ReleaseBatch& batch);
+
+  Mutex lock_;  // large_, what counts it, and the making of pools
+  LinkedList<LargeSpan, &LargeSpan::next, &LargeSpan::prev> large_;  // those with slack first
   std::atomic<size_t> large_bytes_{0};
+  std::atomic<size_t> slack_pages_{0};
   std::atomic<SlabPool*> pools_[kClasses] = {};  // of a bounded arena
 };
 

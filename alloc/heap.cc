@@ -63,25 +63,29 @@ void FreeToRoot(void* block, Slab* slab) {
   Releaser::Poke();
 }
 
+// Whether the block is in its slab or in a CPU's cache. The mark may be one that the program has copied: then the caches
+// of the class are emptied, and the slab knows.
+bool IsFree(const Slab* slab, const void* block, size_t index) {
+  const auto in_slab = [&] {
+    return PageMap::Find(block) != slab ||
+           (__atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0;
+  };
+  if (in_slab()) return true;
+  if (!HasMark(block, slab) || !slab->pool->arena()->IsRoot()) return false;
+  CpuCaches::Drain(CpuCaches::Which::kClass, slab->size_class);
+  return in_slab();
+}
+
 void FreeSlabBlock(void* block, Slab* slab) {
   const SizeClass& row = kSizeClasses[slab->size_class];
   const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
   const size_t index = offset / row.size;
   if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
-  const auto in_slab = [&] {
-    const uint64_t word = __atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED);
-    return (word >> index % 64 & 1) != 0;
-  };
-  if (in_slab()) Misuse::DoubleFree(block, row.size);
+  if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
   if (!slab->pool->arena()->IsRoot()) {
     SlabPool::Put(&block, 1);
     Releaser::Poke();
     return;
-  }
-  if (HasMark(block, slab)) {
-    // Freed before, unless the program has copied the mark: empty the caches of the class, then the slab knows.
-    CpuCaches::Drain(CpuCaches::Which::kClass, slab->size_class);
-    if (PageMap::Find(block) != slab || in_slab()) Misuse::DoubleFree(block, row.size);
   }
   FreeToRoot(block, slab);
 }
@@ -153,10 +157,7 @@ Span* SpanOfLive(const void* block) {
   const SizeClass& row = kSizeClasses[span->size_class];
   const size_t index = offset / row.size;
   if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
-  auto* slab = static_cast<Slab*>(span);
-  if ((__atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0) {
-    Misuse::DoubleFree(block, row.size);
-  }
+  if (IsFree(static_cast<Slab*>(span), block, index)) Misuse::DoubleFree(block, row.size);
   return span;
 }
 
@@ -178,9 +179,6 @@ void* Reallocate(void* block, size_t size) {
     if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) return resized;
   } else if (size <= old_size && (size > old_size / 2 || old_size <= 64)) {
     return block;
-  } else if (HasMark(block, span) && span->kind == SpanKind::kSlab && OwnerOf(span)->IsRoot()) {
-    CpuCaches::Drain(CpuCaches::Which::kClass, span->size_class);
-    SpanOfLive(block);
   }
   Arena* owner = OwnerOf(span);
   void* moved = owner->IsRoot() ? AllocateInRoot(size, kMinAlignment) : owner->Allocate(size, kMinAlignment);
@@ -194,12 +192,15 @@ void FreeSized(void* block, size_t size, size_t alignment) {
   if (block == nullptr) return;
   Span* span = SpanOfLive(block);
   const size_t block_size = BlockSize(span);
-  // A block that realloc has shrunk in place, or that an alignment has rounded up, is larger than its request needs.
-  const bool too_small = block_size < size;
   const bool misaligned = alignment != 0 && (reinterpret_cast<uintptr_t>(block) & (alignment - 1)) != 0;
-  const bool other_class =
-      span->kind == SpanKind::kSlab && alignment == 0 && size <= block_size / 2 && block_size > 64;
-  if (too_small || misaligned || other_class) Misuse::WrongSize(block, block_size, size, alignment);
+  // The block that such a request gets, or a larger one in which realloc may have left it.
+  bool fits = size <= block_size;
+  if (span->kind == SpanKind::kLarge) {
+    fits = fits && size > kSlabMax ? size > block_size / 4 * 3 - kPageSize : fits && alignment > kSlabMax;
+  } else if (fits && size <= block_size / 2 && block_size > 64) {
+    fits = AlignedClassOf(size, alignment < kMinAlignment ? kMinAlignment : alignment) == span->size_class;
+  }
+  if (!fits || misaligned) Misuse::WrongSize(block, block_size, size, alignment);
   FastFree(block);
 }
 

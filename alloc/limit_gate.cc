@@ -94,6 +94,9 @@ void LimitGate::StartWatcher() {
   Os::StartThread(Watch, nullptr, "neap-watch", true);
 }
 
-void LimitGate::ForgetInChild() { g_watching.store(false, std::memory_order_relaxed); }
+void LimitGate::ForgetInChild() {
+  g_watcher.ForgetInChild();
+  g_watching.store(false, std::memory_order_relaxed);
+}
 
 }  // namespace neap

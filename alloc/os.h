@@ -24,10 +24,14 @@ struct Os {
   // Gives the pages back to the kernel. The ranges stay mapped and read as zeros, also where the kernel refuses to take
   // them. Returns the bytes given back.
   static size_t Release(const Range* ranges, size_t count);
-  // Makes the pages resident in one call; best effort.
-  static void Populate(void* address, size_t bytes);
+  // Makes all of the range resident in one call, by huge pages where the host has them. False: not all of it is.
+  static bool PopulateHuge(void* address, size_t bytes);
   // Whether the kernel may back the range by huge pages.
   static void SetHuge(void* address, size_t bytes, bool huge);
+  // Has the kernel split huge pages that are mapped in part, so that it frees the rest.
+  static void SplitHuge(void* address, size_t bytes);
+  // How many of the pages (512 at most) are resident.
+  static size_t ResidentPages(void* address, size_t pages);
   static void BindToNode(void* address, size_t bytes, int node);
 
   // ---- Time, in nanoseconds.
@@ -64,7 +68,7 @@ struct Os {
   static uint32_t ThreadId();
   static uint32_t ProcessId();
   // A detached thread with all signals blocked; the name (static) is cut at 15 bytes. own_files: with a table of file
-  // descriptors of its own, which the program neither sees nor closes.
+  // descriptors of its own, which the program neither sees nor closes; where that is refused it ends at once.
   static int StartThread(void (*run)(void*), void* argument, const char* name, bool own_files);
 
   // ---- The process.
@@ -80,6 +84,8 @@ concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint3
   { T::Map(p, n) } -> std::same_as<void*>;
   { T::MovePages(p, n, p) } -> std::same_as<int>;
   { T::Release(ranges, n) } -> std::same_as<size_t>;
+  { T::PopulateHuge(p, n) } -> std::same_as<bool>;
+  { T::ResidentPages(p, n) } -> std::same_as<size_t>;
   { T::MonotonicNs() } -> std::same_as<uint64_t>;
   { T::ProcessCpuNs() } -> std::same_as<uint64_t>;
   { T::FenceRseq() } -> std::same_as<int>;

@@ -53,6 +53,14 @@ class KeepErrno {
   int errno_;
 };
 
+// Not through the C library's functions of that name: those are cancellation points, and malloc is none.
+int Open(const char* path, int flags) {
+  return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600));
+}
+long Read(int fd, void* buffer, size_t size) { return syscall(SYS_read, fd, buffer, size); }
+long Write(int fd, const void* buffer, size_t size) { return syscall(SYS_write, fd, buffer, size); }
+void Close(int fd) { syscall(SYS_close, fd); }
+
 uint64_t Nanoseconds(clockid_t clock) {
   timespec now;
   clock_gettime(clock, &now);
@@ -138,14 +146,34 @@ size_t Os::Release(const Range* ranges, size_t count) {
   return released;
 }
 
-void Os::Populate(void* address, size_t bytes) {
+bool Os::PopulateHuge(void* address, size_t bytes) {
   KeepErrno keep;
-  madvise(address, bytes, kMadvPopulateWrite);
+  madvise(address, bytes, MADV_HUGEPAGE);
+  const bool populated = madvise(address, bytes, kMadvPopulateWrite) == 0;
+  madvise(address, bytes, MADV_NOHUGEPAGE);
+  if (!populated) madvise(address, bytes, MADV_DONTNEED);
+  return populated;
 }
 
 void Os::SetHuge(void* address, size_t bytes, bool huge) {
   KeepErrno keep;
   madvise(address, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void Os::SplitHuge(void* address, size_t bytes) {
+  KeepErrno keep;
+  // Advice for a part of a huge page splits it: mm/madvise.c, madvise_cold_or_pageout_pte_range.
+  madvise(address, bytes, MADV_COLD);
+}
+
+size_t Os::ResidentPages(void* address, size_t pages) {
+  KeepErrno keep;
+  unsigned char resident[512];
+  if (pages > sizeof(resident)) pages = sizeof(resident);
+  if (mincore(address, pages * kPageSize, resident) != 0) return 0;
+  size_t count = 0;
+  for (size_t i = 0; i < pages; ++i) count += resident[i] & 1;
+  return count;
 }
 
 void Os::BindToNode(void* address, size_t bytes, int node) {
@@ -210,17 +238,17 @@ int Os::FenceRseq() {
 
 long Os::ReadFile(const char* path, char* buffer, size_t size) {
   KeepErrno keep;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const int fd = Open(path, O_RDONLY);
   if (fd < 0) return -errno;
   size_t length = 0;
   long got = 0;
-  while (length < size - 1 && (got = read(fd, buffer + length, size - 1 - length)) != 0) {
+  while (length < size - 1 && (got = Read(fd, buffer + length, size - 1 - length)) != 0) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) break;
     length += static_cast<size_t>(got);
   }
   const int error = errno;
-  close(fd);
+  Close(fd);
   buffer[length] = 0;
   return got < 0 && length == 0 ? -error : static_cast<long>(length);
 }
@@ -228,14 +256,14 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
 void* Os::MapSharedFile(const char* path, size_t bytes) {
   KeepErrno keep;
   unlink(path);
-  const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd = Open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW);
   if (fd < 0) return nullptr;
   void* memory = MAP_FAILED;
   // Reserved now: a full file system must refuse here, not kill with SIGBUS at a later touch.
-  if (posix_fallocate(fd, 0, static_cast<off_t>(bytes)) == 0) {
+  if (syscall(SYS_fallocate, fd, 0, 0l, bytes) == 0) {
     memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   }
-  close(fd);
+  Close(fd);
   if (memory != MAP_FAILED) return memory;
   unlink(path);
   return nullptr;
@@ -248,16 +276,16 @@ int Os::UnlinkFile(const char* path) {
 
 int Os::OpenForEvents(const char* path, const char* write_once) {
   KeepErrno keep;
-  const int flags = O_CLOEXEC | O_NONBLOCK;
-  int fd = open(path, (write_once != nullptr ? O_RDWR : O_RDONLY) | flags);
-  if (fd < 0 && write_once != nullptr) fd = open(path, O_WRONLY | flags);
+  int fd = Open(path, (write_once != nullptr ? O_RDWR : O_RDONLY) | O_NONBLOCK);
+  if (fd < 0 && write_once != nullptr) fd = Open(path, O_WRONLY | O_NONBLOCK);
   if (fd < 0) return -errno;
   char ignored[4096];
   // A trigger is written with its 0. What is only read is read now: a file that never was counts as changed.
-  const long done = write_once != nullptr ? write(fd, write_once, strlen(write_once) + 1) : read(fd, ignored, sizeof(ignored));
-  if (done >= 0) return fd;
+  // v1's memory.pressure_level cannot be read at all (EINVAL); it only has to be open.
+  const long done = write_once != nullptr ? Write(fd, write_once, strlen(write_once) + 1) : Read(fd, ignored, sizeof(ignored));
+  if (done >= 0 || (write_once == nullptr && errno == EINVAL)) return fd;
   const int error = errno;
-  close(fd);
+  Close(fd);
   return -error;
 }
 
@@ -276,10 +304,11 @@ int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
     const bool is_eventfd = fds[i] < 0;
     polled[i] = {is_eventfd ? ~fds[i] : fds[i], static_cast<short>(is_eventfd ? POLLIN : POLLPRI), 0};
   }
-  const timespec timeout = ToTimespec(timeout_ns);
+  timespec timeout = ToTimespec(timeout_ns);
   int ready;
   do {
-    ready = ppoll(polled, count, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
+    ready = static_cast<int>(
+        syscall(SYS_ppoll, polled, count, timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr, size_t{0}));
   } while (ready < 0 && errno == EINTR);
   if (ready == 0) return -ETIMEDOUT;
   if (ready < 0) return -errno;
@@ -287,7 +316,7 @@ int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
     if (polled[i].revents == 0) continue;
     // Read, so that the next wait is for the next event.
     char text[4096];
-    const long got = fds[i] < 0 ? read(~fds[i], text, sizeof(uint64_t)) : pread(fds[i], text, sizeof(text), 0);
+    const long got = fds[i] < 0 ? Read(~fds[i], text, sizeof(uint64_t)) : syscall(SYS_pread64, fds[i], text, sizeof(text), 0l);
     return got < 0 ? -errno : static_cast<int>(i);
   }
   return -ETIMEDOUT;
@@ -295,7 +324,7 @@ int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
 
 void Os::CloseFd(int fd) {
   KeepErrno keep;
-  close(fd);
+  Close(fd);
 }
 
 // ---- Threads.
@@ -337,9 +366,9 @@ void* ThreadMain(void* start_argument) {
   auto* run = start->run;
   void* argument = start->argument;
   prctl(PR_SET_NAME, start->name);
-  if (start->own_files) syscall(SYS_close_range, 0u, ~0u, kCloseRangeUnshare);
+  const bool ready = !start->own_files || syscall(SYS_close_range, 0u, ~0u, kCloseRangeUnshare) == 0;
   start->taken.store(false, std::memory_order_release);
-  run(argument);
+  if (ready) run(argument);
   return nullptr;
 }
 
@@ -387,7 +416,7 @@ uint64_t Os::RandomBits() {
 
 void Os::WriteError(const char* text, size_t length) {
   KeepErrno keep;
-  (void)!write(STDERR_FILENO, text, length);
+  Write(STDERR_FILENO, text, length);
 }
 
 void Os::Abort() { abort(); }

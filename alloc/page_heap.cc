@@ -1,8 +1,14 @@
 // page_heap.cc: see page_heap.h.
 #include "alloc/page_heap.h"
 
+#include "alloc/arena.h"
 #include "alloc/clock.h"
+#include "alloc/huge_pages.h"
+#include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
+#include "alloc/os.h"
+#include "alloc/regret.h"
+#include "alloc/release.h"
 
 namespace neap {
 
@@ -11,13 +17,15 @@ size_t PageHeap::BinOf(size_t granules) {
   return kExactBins - 5 + (63 - static_cast<size_t>(__builtin_clzll(granules)));
 }
 
-size_t PageHeap::CountDirty(size_t first, size_t granules) {
+namespace {
+
+size_t CountDirtyPages(size_t first, size_t granules) {
   size_t pages = 0;
-  for (size_t g = first; g < first + granules; ++g) {
-    pages += static_cast<size_t>(__builtin_popcount(PageMap::Info(g).dirty));
-  }
+  for (size_t g = first; g < first + granules; ++g) pages += CountPages(PageMap::Info(g).dirty);
   return pages;
 }
+
+}  // namespace
 
 void PageHeap::Link(FreeRun* run) {
   Bins& bins = bins_[StateOf(run)];
@@ -75,23 +83,23 @@ FreeRun* PageHeap::Join(FreeRun* run) {
   return run;
 }
 
-void PageHeap::Insert(size_t first, size_t granules, bool huge, uint32_t since) {
+// The counts of the pieces are known to the caller; the run's total is in dirty_pages_.
+void PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since) {
   auto* run = Metadata::New<FreeRun>();
   if (run == nullptr) {
     // Without a record the address space is lost, but the memory must not be.
     const Range range = {reinterpret_cast<void*>(PageMap::AddressOf(first)), granules << kGranuleShift};
     Os::Release(&range, 1);
     for (size_t g = first; g < first + granules; ++g) PageMap::Info(g).dirty = 0;
+    dirty_pages_.fetch_sub(dirty_pages, std::memory_order_relaxed);
     return;
   }
   run->kind = SpanKind::kFree;
   run->node = static_cast<uint8_t>(node_);
-  run->huge = huge;
   run->start = PageMap::AddressOf(first);
   run->granules = granules;
-  run->dirty_pages = CountDirty(first, granules);
+  run->dirty_pages = dirty_pages;
   run->since = since;
-  dirty_pages_.fetch_add(run->dirty_pages, std::memory_order_relaxed);
   Link(Join(run));
 }
 
@@ -99,38 +107,57 @@ void PageHeap::Insert(size_t first, size_t granules, bool huge, uint32_t since) 
 void PageHeap::Carve(FreeRun* run, size_t first, size_t granules) {
   Unlink(run);
   const size_t run_first = PageMap::GranuleOf(run->start);
-  const size_t run_behind = run_first + run->granules;
-  const size_t behind = first + granules;
-  dirty_pages_.fetch_sub(run->dirty_pages, std::memory_order_relaxed);
-  const bool huge = run->huge;
-  const uint32_t since = run->since;
-  Metadata::Delete(run);
-  if (run_first < first) Insert(run_first, first - run_first, huge, since);
-  if (behind < run_behind) Insert(behind, run_behind - behind, huge, since);
+  const size_t before = first - run_first;
+  const size_t behind = run->granules - before - granules;
+  const bool dirty = run->dirty_pages > 0;
+  const size_t taken_pages = dirty ? CountDirtyPages(first, granules) : 0;
+  const size_t before_pages = dirty ? CountDirtyPages(run_first, before) : 0;
+  const size_t behind_pages = run->dirty_pages - taken_pages - before_pages;
+  dirty_pages_.fetch_sub(taken_pages, std::memory_order_relaxed);
+  // What is left has other neighbours than before only where it lost its dirty pages; then Join finds them.
+  if (before == 0 && behind == 0) {
+    Metadata::Delete(run);
+    return;
+  }
+  if (before > 0 && behind > 0) Insert(run_first, before, before_pages, run->since);
+  run->start = PageMap::AddressOf(behind > 0 ? first + granules : run_first);
+  run->granules = behind > 0 ? behind : before;
+  run->dirty_pages = behind > 0 ? behind_pages : before_pages;
+  Link(Join(run));
 }
 
-size_t PageHeap::Allocate(size_t granules, size_t alignment, bool huge) {
+size_t PageHeap::CarveAligned(FreeRun* run, size_t granules, size_t alignment) {
+  const size_t number = run->start >> kGranuleShift;
+  const size_t skipped = ((number + alignment - 1) & ~(alignment - 1)) - number;
+  const size_t first = PageMap::GranuleOf(run->start) + skipped;
+  Carve(run, first, granules);
+  return first;
+}
+
+bool PageHeap::Extend(size_t granules) {
+  size_t mapped = 0;
+  const size_t first = PageMap::Extend(granules, bound_node_, &mapped);
+  if (first == PageMap::kNone) return false;
+  Insert(first, mapped, 0, NowMs());
+  return true;
+}
+
+size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   const size_t searched = granules + alignment - 1;
-  MutexLock lock(lock_);
-  for (;;) {
-    FreeRun* run = huge ? Find(kHugeDirty, searched) : nullptr;
-    if (run == nullptr && !huge) run = Find(kDirty, searched);
-    if (run == nullptr) run = Find(kClean, searched);
-    if (run != nullptr) {
-      const size_t run_first = PageMap::GranuleOf(run->start);
-      const size_t aligned =
-          (((run->start >> kGranuleShift) + alignment - 1) & ~(alignment - 1)) - (run->start >> kGranuleShift);
-      Carve(run, run_first + aligned, granules);
-      return run_first + aligned;
-    }
-    size_t mapped = 0;
-    const size_t first = PageMap::Extend(searched, bound_node_, &mapped);
-    if (first == PageMap::kNone) {
-      // Dirty and clean neighbours, or huge runs, may hold what no single state could give.
-      return PageMap::kNone;
-    }
-    Insert(first, mapped, false, NowMs());
+  if (searched > PageMap::kMostGranules) return PageMap::kNone;
+  lock_.Lock();
+  FreeRun* run = Find(kDirty, searched);
+  if (run == nullptr && alignment == 1 && PopulateFor(granules)) run = Find(kDirty, searched);
+  const bool clean = run == nullptr;
+  if (run == nullptr) run = Find(kClean, searched);
+  if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
+  size_t first = PageMap::kNone;
+  if (run != nullptr) {
+    first = CarveAligned(run, granules, alignment);
+    if (clean) NoteCleanTaken(first, granules);
   }
+  lock_.Unlock();
+  return first;
 }
 
 bool PageHeap::AllocateAt(size_t first, size_t granules) {
@@ -144,64 +171,130 @@ bool PageHeap::AllocateAt(size_t first, size_t granules) {
   return true;
 }
 
-void PageHeap::Free(size_t first, size_t granules, bool huge) {
-  MutexLock lock(lock_);
-  Insert(first, granules, huge, NowMs());
+void PageHeap::Free(size_t first, size_t granules) {
+  const size_t pages = CountDirtyPages(first, granules);
+  {
+    MutexLock lock(lock_);
+    dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
+    Insert(first, granules, pages, NowMs());
+  }
+  Releaser::NoteDirty(pages);
+}
+
+// ---- Growth at speed.
+
+namespace {
+
+constexpr uint32_t kBurstMs = 16;
+constexpr uint32_t kBurstPages = (1u << 20) / kPageSize;  // of clean memory within that time
+constexpr size_t kGrownHeap = 32u << 20;                  // smaller heaps take what they touch, page by page
+constexpr size_t kLargestPopulated = 1u << 20 >> kGranuleShift;
+
+}  // namespace
+
+void PageHeap::NoteCleanTaken(size_t first, size_t granules) {
+  const uint32_t now = NowMs();
+  if (now - growth_.began_ms > kBurstMs) {
+    growth_.began_ms = now;
+    growth_.pages = 0;
+  }
+  growth_.pages += static_cast<uint32_t>(granules * kPagesPerGranule);
+  if (granules > 1) growth_.probes[growth_.next_probe++ % 8] = {first, granules};
+}
+
+// Makes 2 MiB resident at once where that is what the burst at hand will do anyway: the heap has grown, headroom is
+// ample, clean pages are being taken fast, and large blocks taken a while ago have been touched nearly everywhere (slabs
+// always are: a new one is taken when the last is full). Lets go of the lock meanwhile. True if there is a dirty run now.
+bool PageHeap::PopulateFor(size_t granules) {
+  const size_t heap = Arena::Root().charged();
+  const size_t idle = (DirtyPages() + growth_.being_populated + HugePages::kPages) * kPageSize;
+  if (granules > kLargestPopulated || heap < kGrownHeap || idle > heap / 16 || !LimitGate::Ample()) return false;
+  if (growth_.pages < kBurstPages || NowMs() - growth_.began_ms > kBurstMs) return false;
+  if (granules > 1) {
+    const auto probe = growth_.probes[growth_.next_probe % 8];  // the oldest
+    if (probe.first == PageMap::kNone) return false;
+    const size_t pages = probe.granules * kPagesPerGranule;
+    const size_t seen = pages < HugePages::kPages ? pages : HugePages::kPages;
+    const size_t touched = Os::ResidentPages(reinterpret_cast<void*>(PageMap::AddressOf(probe.first)), seen);
+    // The last granule of a block may be used in part.
+    if (touched + kPagesPerGranule < seen - seen / 8) {
+      growth_.pages = 0;
+      return false;
+    }
+  }
+  const size_t searched = 2 * HugePages::kGranules - 1;
+  FreeRun* run = Find(kClean, searched);
+  if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
+  if (run == nullptr) return false;
+  const size_t first = CarveAligned(run, HugePages::kGranules, HugePages::kGranules);
+  growth_.began_ms = NowMs();
+  growth_.being_populated += HugePages::kPages;
+  lock_.Unlock();
+
+  void* region = reinterpret_cast<void*>(PageMap::AddressOf(first));
+  const bool populated = Os::PopulateHuge(region, HugePages::kPages * kPageSize);
+  if (populated) {
+    HugePages::NoteHuge(first, HugePages::kGranules);
+    for (size_t g = first; g < first + HugePages::kGranules; ++g) {
+      PageMap::Info(g).dirty = 0xffff;
+      if (PageMap::Info(g).released_at != 0) Regret::NoteTaken(kPagesPerGranule / 4, PageMap::Info(g).released_at);
+    }
+    Releaser::NoteDirty(HugePages::kPages);
+  }
+
+  lock_.Lock();
+  growth_.being_populated -= HugePages::kPages;
+  const size_t pages = populated ? HugePages::kPages : 0;
+  dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
+  Insert(first, HugePages::kGranules, pages, NowMs());
+  if (!populated) growth_.pages = 0;
+  return populated;
 }
 
 size_t PageHeap::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
   size_t released = 0;
-  for (State state : {kDirty, kHugeDirty}) {
-    for (;;) {
-      constexpr size_t kRuns = 64;
-      FreeRun* taken[kRuns];
-      size_t count = 0;
-      {
-        MutexLock lock(lock_);
-        for (uint64_t filled = bins_[state].filled; filled != 0 && count < kRuns; filled &= filled - 1) {
-          FreeRun* next = nullptr;
-          for (FreeRun* run = bins_[state].runs[__builtin_ctzll(filled)].Head(); run != nullptr && count < kRuns;
-               run = next) {
-            next = run->next;
-            if (static_cast<int32_t>(run->since - cutoff_ms) > 0) continue;
-            Unlink(run);
-            run->kind = SpanKind::kBusy;
-            taken[count++] = run;
-          }
-        }
-      }
-      if (count == 0) break;
-      const uint32_t now = NowMs();
-      size_t pages = 0;
-      for (size_t i = 0; i < count; ++i) {
-        const size_t first = PageMap::GranuleOf(taken[i]->start);
-        for (size_t g = first; g < first + taken[i]->granules; ++g) {
-          GranuleInfo& info = PageMap::Info(g);
-          if (info.dirty == 0) continue;
-          batch.AddPages(PageMap::AddressOf(g), info.dirty);
-          info.dirty = 0;
-          info.released_at = now;
-        }
-        pages += taken[i]->dirty_pages;
-      }
-      batch.Flush();
-      if (state == kHugeDirty) {
-        for (size_t i = 0; i < count; ++i) {
-          Os::SetHuge(reinterpret_cast<void*>(taken[i]->start), taken[i]->granules << kGranuleShift, false);
-        }
-      }
+  for (;;) {
+    constexpr size_t kRuns = 64;
+    FreeRun* taken[kRuns];
+    size_t count = 0;
+    {
       MutexLock lock(lock_);
-      dirty_pages_.fetch_sub(pages, std::memory_order_relaxed);
-      for (size_t i = 0; i < count; ++i) {
-        taken[i]->kind = SpanKind::kFree;
-        taken[i]->dirty_pages = 0;
-        taken[i]->huge = false;
-        Link(Join(taken[i]));
+      for (uint64_t filled = bins_[kDirty].filled; filled != 0 && count < kRuns; filled &= filled - 1) {
+        FreeRun* next = nullptr;
+        for (FreeRun* run = bins_[kDirty].runs[__builtin_ctzll(filled)].Head(); run != nullptr && count < kRuns;
+             run = next) {
+          next = run->next;
+          if (static_cast<int32_t>(run->since - cutoff_ms) > 0) continue;
+          Unlink(run);
+          run->kind = SpanKind::kBusy;
+          taken[count++] = run;
+        }
       }
-      released += pages * kPageSize;
     }
+    if (count == 0) return released;
+    const uint32_t now = NowMs();
+    size_t pages = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t first = PageMap::GranuleOf(taken[i]->start);
+      for (size_t g = first; g < first + taken[i]->granules; ++g) {
+        GranuleInfo& info = PageMap::Info(g);
+        if (info.dirty == 0) continue;
+        batch.AddPages(PageMap::AddressOf(g), info.dirty);
+        info.dirty = 0;
+        info.released_at = now;
+      }
+      pages += taken[i]->dirty_pages;
+    }
+    batch.Flush();
+    MutexLock lock(lock_);
+    dirty_pages_.fetch_sub(pages, std::memory_order_relaxed);
+    for (size_t i = 0; i < count; ++i) {
+      taken[i]->kind = SpanKind::kFree;
+      taken[i]->dirty_pages = 0;
+      Link(Join(taken[i]));
+    }
+    released += pages * kPageSize;
   }
-  return released;
 }
 
 }  // namespace neap

@@ -1,9 +1,11 @@
 // page_heap.h: the runs of granules without an owner on one NUMA node, and giving their pages back.
 //
-// A free run is in one of three states: clean (no page of it resident), dirty (some are), or dirty and perhaps backed by
-// huge pages. Neighbours in the same state are joined. A request takes the smallest run that fits, dirty before clean:
-// a resident page costs nothing to take, a clean one a fault. Runs that huge pages may back are not cut up for slabs:
-// what is left of a huge page stays resident until the kernel splits it.
+// A free run is clean (no page of it resident) or dirty (some are). Neighbours in the same state are joined. A request
+// takes the smallest run that fits, dirty before clean: a resident page costs nothing to take, a clean one a fault.
+//
+// Growth at speed: where a burst takes clean pages by the MiB, 2 MiB at a time are made resident as one huge page (a
+// sixth of the cost of 512 faults) and become a dirty run, of which what the burst does not take is given back like all
+// that is dirty. A huge page of which a part is given back is split afterwards (huge_pages.h).
 #pragma once
 
 #include <atomic>
@@ -28,13 +30,13 @@ class PageHeap {
   // A run of that many granules, its first one at a multiple of `alignment` granules (a power of two). Afterwards
   // GranuleInfo::dirty tells of each granule which pages are resident (and hold old bytes).
   // PageMap::kNone if there is no address space.
-  size_t Allocate(size_t granules, size_t alignment, bool huge);
+  size_t Allocate(size_t granules, size_t alignment);
 
-  // The granules directly behind a run, if they are free and that many; as Allocate.
+  // The granules from `first` on, if they are free and begin a run of at least that many; as Allocate.
   bool AllocateAt(size_t first, size_t granules);
 
   // The owner has set GranuleInfo::dirty of each.
-  void Free(size_t first, size_t granules, bool huge);
+  void Free(size_t first, size_t granules);
 
   // Gives back the dirty pages of runs that have been free since `cutoff_ms` or longer. The caller holds the release
   // lock. Returns the bytes.
@@ -44,31 +46,46 @@ class PageHeap {
   Mutex& lock() { return lock_; }
 
  private:
-  enum State { kClean, kDirty, kHugeDirty, kStates };
+  enum State { kClean, kDirty, kStates };
   static constexpr size_t kExactBins = 32;
   static constexpr size_t kBins = 64;
   static size_t BinOf(size_t granules);
-  static State StateOf(const FreeRun* run) {
-    return run->dirty_pages == 0 ? kClean : run->huge ? kHugeDirty : kDirty;
-  }
+  static State StateOf(const FreeRun* run) { return run->dirty_pages == 0 ? kClean : kDirty; }
 
   struct Bins {
     uint64_t filled = 0;
     LinkedList<FreeRun, &FreeRun::next, &FreeRun::prev> runs[kBins];
   };
 
+  // Evidence for growth at speed: the clean pages that were taken within a few ms, and where large blocks were put, to
+  // see whether the program touches what it asks for.
+  struct Growth {
+    uint32_t began_ms = 0;
+    uint32_t pages = 0;
+    uint32_t next_probe = 0;
+    uint32_t being_populated = 0;  // pages
+    struct {
+      size_t first = PageMap::kNone;
+      size_t granules = 0;
+    } probes[8];
+  };
+
   FreeRun* Find(State state, size_t granules);
   void Link(FreeRun* run);
   void Unlink(FreeRun* run);
   FreeRun* Join(FreeRun* run);
-  void Insert(size_t first, size_t granules, bool huge, uint32_t since);
+  void Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
   void Carve(FreeRun* run, size_t first, size_t granules);
-  static size_t CountDirty(size_t first, size_t granules);
+  size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
+  bool Extend(size_t granules);
+  bool PopulateFor(size_t granules);
+  void NoteCleanTaken(size_t first, size_t granules);
 
   Mutex lock_;
   int node_ = 0;
   int bound_node_ = -1;
   std::atomic<size_t> dirty_pages_{0};
+  Growth growth_;
   Bins bins_[kStates];
 };
 

@@ -16,7 +16,8 @@ namespace neap {
 
 struct GranuleInfo {
   uint16_t dirty;        // pages of a granule in a free run that are resident; owned by the run's page heap
-  uint16_t unused;
+  uint8_t huge_state;    // of the 2 MiB region that begins here; owned by HugePages
+  uint8_t unused;
   uint32_t released_at;  // ms, when pages of it were last given back; 0: never. Owned by the granule's owner
 };
 
@@ -26,6 +27,7 @@ class PageMap {
   // `*mapped` is how many there are.
   static size_t Extend(size_t granules, int node, size_t* mapped);
   static constexpr size_t kNone = SIZE_MAX;
+  static constexpr size_t kMostGranules = size_t{1} << (44 - kGranuleShift);  // of the largest window
 
   // Never null: no_span where nothing is known of the address.
   static Span* Find(const void* address) {

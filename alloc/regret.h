@@ -15,7 +15,10 @@ class Regret {
 
   // Pages that were given back at released_at are about to be touched.
   static void NoteTaken(size_t pages, uint32_t released_at) {
-    if (NowMs() - released_at < kWindowMs) pages_.fetch_add(pages, std::memory_order_relaxed);
+    if (NowMs() - released_at < kWindowMs) Add(pages);
+  }
+  static void Add(size_t pages) {
+    if (pages > 0) pages_.fetch_add(pages, std::memory_order_relaxed);
   }
   static size_t Pages() { return pages_.load(std::memory_order_relaxed); }
 

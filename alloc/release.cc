@@ -8,6 +8,7 @@
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
 #include "alloc/fork.h"
+#include "alloc/huge_pages.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
 #include "alloc/os.h"
@@ -92,6 +93,22 @@ size_t Releaser::ReleaseAt(uint32_t cutoff_ms) {
   return released;
 }
 
+void Releaser::ReleaseRun(size_t first, size_t granules) {
+  MutexLock lock(g_lock);
+  const uint32_t now = NowMs();
+  size_t pages = 0;
+  for (size_t g = first; g < first + granules; ++g) {
+    GranuleInfo& info = PageMap::Info(g);
+    if (info.dirty == 0) continue;
+    g_batch.AddPages(PageMap::AddressOf(g), info.dirty);
+    pages += CountPages(info.dirty);
+    info.dirty = 0;
+    info.released_at = now;
+  }
+  g_batch.Flush();
+  g_released.fetch_add(pages * kPageSize, std::memory_order_relaxed);
+}
+
 size_t Releaser::ReleaseArena(Arena* arena) {
   MutexLock lock(g_lock);
   const size_t released = arena->Release(NowMs(), g_batch);
@@ -102,7 +119,11 @@ size_t Releaser::ReleaseArena(Arena* arena) {
 size_t Releaser::ReclaimNow() {
   g_purges.fetch_add(1, std::memory_order_relaxed);
   CpuCaches::Drain(CpuCaches::Which::kAll);
-  return ReleaseAt(NowMs());
+  const size_t released = ReleaseAt(NowMs());
+  MutexLock lock(g_lock);
+  while (HugePages::SplitSome()) {
+  }
+  return released;
 }
 
 bool Releaser::Tick() {
@@ -133,7 +154,12 @@ bool Releaser::Tick() {
   }
   AnswerShrinkOrder();
   PublishLedger(ledger, Os::RealtimeNs());
-  return noted || ledger.dirty > 0 || CpuCaches::CachedBytes() > kIdleCache;
+  bool to_split = false;
+  if (ledger.dirty == 0) {
+    MutexLock release(g_lock);
+    to_split = HugePages::SplitSome();
+  }
+  return noted || ledger.dirty > 0 || to_split || CpuCaches::CachedBytes() > kIdleCache;
 }
 
 void Releaser::PokeSlow() {

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "alloc/huge_pages.h"
 #include "alloc/os.h"
 #include "alloc/size_classes.h"
 
@@ -37,22 +38,18 @@ class ReleaseBatch {
   }
 
   bool NearlyFull() const { return count_ + kPagesPerGranule > kRanges; }
-  bool Empty() const { return count_ == 0; }
 
   void Flush() {
-    if (count_ > 0) released_ += Os::Release(ranges_, count_);
+    if (count_ == 0) return;
+    Os::Release(ranges_, count_);
+    for (size_t i = 0; i < count_; ++i) {
+      HugePages::NoteReleased(reinterpret_cast<uintptr_t>(ranges_[i].begin), ranges_[i].bytes);
+    }
     count_ = 0;
-  }
-
-  size_t TakeReleased() {
-    const size_t released = released_;
-    released_ = 0;
-    return released;
   }
 
  private:
   size_t count_ = 0;
-  size_t released_ = 0;
   Range ranges_[kRanges] = {};
 };
 

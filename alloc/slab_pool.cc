@@ -7,6 +7,7 @@
 #include "alloc/misuse.h"
 #include "alloc/page_heap.h"
 #include "alloc/regret.h"
+#include "alloc/release.h"
 
 namespace neap {
 namespace {
@@ -18,8 +19,6 @@ void Add(std::atomic<size_t>& counter, size_t n) {
 void Subtract(std::atomic<size_t>& counter, size_t n) {
   counter.store(counter.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
 }
-
-size_t CountPages(uint16_t mask) { return static_cast<size_t>(__builtin_popcount(mask)); }
 
 uint16_t EmptyPages(const Slab* slab) {
   uint16_t mask = 0;
@@ -85,7 +84,7 @@ void SlabPool::BecameDirty(Slab* slab) {
 Slab* SlabPool::NewSlab() {
   auto* slab = Metadata::New<Slab>(ExtraBytes());
   if (slab == nullptr) return nullptr;
-  const size_t granule = heap_->Allocate(1, 1, false);
+  const size_t granule = heap_->Allocate(1, 1);
   if (granule == PageMap::kNone) {
     Metadata::Delete(slab, ExtraBytes());
     return nullptr;
@@ -93,7 +92,7 @@ Slab* SlabPool::NewSlab() {
   GranuleInfo& info = PageMap::Info(granule);
   const size_t resident = CountPages(info.dirty);
   if (!arena_->Charge(resident * kPageSize)) {
-    heap_->Free(granule, 1, false);
+    heap_->Free(granule, 1);
     Metadata::Delete(slab, ExtraBytes());
     return nullptr;
   }
@@ -133,7 +132,7 @@ void SlabPool::Retire(Slab* slab) {
   PageMap::Info(granule).dirty = static_cast<uint16_t>(~slab->clean);
   PageMap::Info(granule).released_at = slab->released_at;
   Metadata::Delete(slab, ExtraBytes());
-  heap_->Free(granule, 1, false);
+  heap_->Free(granule, 1);
 }
 
 // False if a strict bound has no room for the pages that the block would make resident.
@@ -224,6 +223,7 @@ void SlabPool::PutBlock(Slab* slab, void* block) {
     const unsigned page = static_cast<unsigned>(__builtin_ctz(rest));
     if (--slab->live[page] == 0) {
       Add(ledger_.dirty_pages, 1);
+      Releaser::NoteDirty(1);
       BecameDirty(slab);
     }
   }

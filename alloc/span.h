@@ -27,9 +27,16 @@ struct Span {
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
-  bool huge = false;  // large, free: may be backed by huge pages
   uintptr_t start = 0;
 };
+
+// Without -mpopcnt the builtin is a call; 16 bits are soon counted.
+constexpr size_t CountPages(uint16_t mask) {
+  uint32_t bits = mask - (mask >> 1 & 0x5555u);
+  bits = (bits & 0x3333u) + (bits >> 2 & 0x3333u);
+  bits = (bits + (bits >> 4)) & 0x0f0fu;
+  return (bits + (bits >> 8)) & 0x1fu;
+}
 
 // State of a block: a bit in free_bits, set while the block is in the slab, clear while it is live or in a CPU's cache.
 // State of a page: `live[page]` blocks that are out of the slab touch it; resident unless its bit in `clean` is set.
@@ -57,8 +64,13 @@ struct LargeSpan : Span {
   Arena* arena = nullptr;
   LargeSpan* next = nullptr;  // in the arena's list
   LargeSpan* prev = nullptr;
+  bool huge = false;  // huge pages may back it
   size_t granules = 0;
   size_t bytes = 0;  // of the block: whole pages
+  // Dirty pages of its granules behind the block, which GranuleInfo::dirty names, and since when. Root arena only: any
+  // other gives them back at once. Under the arena's lock.
+  size_t slack_pages = 0;
+  uint32_t slack_since = 0;
 };
 
 // `dirty_pages` counts the bits in the granules' dirty masks.
