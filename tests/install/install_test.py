@@ -4,6 +4,7 @@
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,22 @@ class Test(unittest.TestCase):
     def test_pkg_config(self):
         self.install()
         self.consume_by_pkg_config(self.prefix)
+
+    def test_manual(self):
+        """The page and the command's own help name the same subcommands, options and variables."""
+        self.install()
+        command = self.prefix / "bin/neap"
+        page = (self.prefix / "share/man/man1/neap.1").read_text()
+        synopsis = page[page.index(".Sh SYNOPSIS"):page.index(".Sh DESCRIPTION")]
+        subcommands = set(re.findall(r"^  (\w+) ", run(command, "--help").partition("Subcommands:")[2], re.M))
+        self.assertEqual(set(re.findall(r"^\.Cm (\w+)$", synopsis, re.M)), subcommands)
+        variables = set()
+        for name, text in re.findall(r"^\.Cm (\w+)$(.*?)(?=^\.Nm|\Z)", synopsis, re.M | re.S):
+            told = run(command, name, "--help")
+            options = set(re.findall(r"^  (?:-\w,|\w+,)?--([\w-]+)", told, re.M)) - {"help", "help-all"}
+            self.assertEqual({option for option in re.findall(r"Fl -([\w-]+)", text) if option}, options, name)
+            variables |= set(re.findall(r"\bNEAP_\w+", told))
+        self.assertEqual(set(re.findall(r"^\.It Ev (NEAP_\w+)", page, re.M)), variables)
 
     def test_package(self):
         run("cpack", "--config", build / "CPackConfig.cmake", "-B", self.folder)
