@@ -94,6 +94,7 @@ int Main(const char* variant, size_t bytes) {
           {"charged_mib", static_cast<double>(charged) / kMiB},
           {"full_mib", static_cast<double>(full) / kMiB},
           {"alloc_s", alloc_s},
+          {"alloc_cpu_s", alloc_cpu_s},
           {"free_s", free_s},
           {"time_s", alloc_s + free_s},
           {"cpu_s", alloc_cpu_s + free_cpu_s},
