@@ -25,7 +25,7 @@ namespace neap {
 namespace {
 
 constexpr size_t kMaxBatch = 64;
-constexpr size_t kBudget = 1u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
+constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
 constexpr size_t kClosed = 0, kOwned = 1, kShared = 2;  // numbers of caches in locked mode
 
 // Where the slots of each class begin, in slots; one more before each stack for the null below it.

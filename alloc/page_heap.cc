@@ -187,7 +187,7 @@ namespace {
 
 constexpr uint32_t kBurstMs = 16;
 constexpr uint32_t kBurstPages = (1u << 20) / kPageSize;  // of clean memory within that time
-constexpr size_t kGrownHeap = 32u << 20;                  // smaller heaps take what they touch, page by page
+constexpr size_t kGrownHeap = 64u << 20;                  // smaller heaps take what they touch, page by page
 constexpr size_t kLargestPopulated = 1u << 20 >> kGranuleShift;
 
 }  // namespace
@@ -208,7 +208,7 @@ void PageHeap::NoteCleanTaken(size_t first, size_t granules) {
 bool PageHeap::PopulateFor(size_t granules) {
   const size_t heap = Arena::Root().charged();
   const size_t idle = (DirtyPages() + growth_.being_populated + HugePages::kPages) * kPageSize;
-  if (granules > kLargestPopulated || heap < kGrownHeap || idle > heap / 16 || !LimitGate::Ample()) return false;
+  if (granules > kLargestPopulated || heap < kGrownHeap || idle > heap / 32 || !LimitGate::Ample()) return false;
   if (growth_.pages < kBurstPages || NowMs() - growth_.began_ms > kBurstMs) return false;
   if (granules > 1) {
     const auto probe = growth_.probes[growth_.next_probe % 8];  // the oldest

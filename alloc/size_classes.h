@@ -57,7 +57,7 @@ constexpr std::array<SizeClass, kClasses> MakeTable() {
     table[i].size = size;
     table[i].blocks = static_cast<uint32_t>(kGranuleSize / size);
     table[i].magic = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
-    table[i].cache_slots = static_cast<uint16_t>(Clamp(131072 / size, 4, 1024));
+    table[i].cache_slots = static_cast<uint16_t>(Clamp(262144 / size, 4, 2048));
     table[i].batch = static_cast<uint16_t>(Clamp(16384 / size, 2, 64));
   }
   return table;

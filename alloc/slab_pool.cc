@@ -135,54 +135,90 @@ void SlabPool::Retire(Slab* slab) {
   heap_->Free(granule, 1);
 }
 
-// False if a strict bound has no room for the pages that the block would make resident.
-bool SlabPool::TakeBlock(Slab* slab, size_t index, uint16_t pages) {
+// Makes the pages resident that are not; false if a strict bound has no room for them.
+bool SlabPool::MakeResident(Slab* slab, uint16_t pages) {
   const uint16_t fresh = static_cast<uint16_t>(slab->clean & pages);
-  if (fresh != 0) {
-    const size_t count = CountPages(fresh);
-    if (!arena_->Charge(count * kPageSize)) return false;
-    slab->clean = static_cast<uint16_t>(slab->clean & ~fresh);
-    Add(ledger_.resident_pages, count);
-    if (slab->released_at != 0) Regret::NoteTaken(count, slab->released_at);
-    if ((slab->given_back & fresh) != 0) {
-      slab->given_back = static_cast<uint16_t>(slab->given_back & ~fresh);
-      if (slab->given_back == 0 && hit_path_) slab->magic = kSizeClasses[size_class_].magic;
-    }
+  if (fresh == 0) return true;
+  const size_t count = CountPages(fresh);
+  if (!arena_->Charge(count * kPageSize)) return false;
+  slab->clean = static_cast<uint16_t>(slab->clean & ~fresh);
+  Add(ledger_.resident_pages, count);
+  Add(ledger_.dirty_pages, count);
+  if (slab->released_at != 0) Regret::NoteTaken(count, slab->released_at);
+  if ((slab->given_back & fresh) != 0) {
+    slab->given_back = static_cast<uint16_t>(slab->given_back & ~fresh);
+    if (slab->given_back == 0 && hit_path_) slab->magic = kSizeClasses[size_class_].magic;
   }
-  for (uint16_t rest = pages; rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
-    const unsigned page = static_cast<unsigned>(__builtin_ctz(rest));
-    if (slab->live[page]++ == 0 && (fresh >> page & 1) == 0) Subtract(ledger_.dirty_pages, 1);
-  }
-  slab->free_bits[index / 64] &= ~(uint64_t{1} << index % 64);
-  --slab->free_blocks;
   return true;
 }
 
+// `count` more blocks that touch the page are out of the slab.
+void SlabPool::UsePage(Slab* slab, size_t page, size_t count) {
+  if (slab->live[page] == 0) Subtract(ledger_.dirty_pages, 1);
+  slab->live[page] = static_cast<uint16_t>(slab->live[page] + count);
+}
+
+// Up to `count` of the blocks [index, behind), all of which touch no page but `page`.
+size_t SlabPool::TakeWithin(Slab* slab, size_t page, size_t index, size_t behind, void** blocks, size_t count) {
+  const size_t size = kSizeClasses[size_class_].size;
+  size_t taken = 0;
+  while (index < behind && taken < count) {
+    const size_t word = index / 64;
+    const size_t word_end = (word + 1) * 64 < behind ? (word + 1) * 64 : behind;
+    const uint64_t range = (~uint64_t{0} << index % 64) & (~uint64_t{0} >> (word + 1) * 64 - word_end);
+    uint64_t bits = slab->free_bits[word] & range;
+    if (bits != 0) {
+      if (!MakeResident(slab, static_cast<uint16_t>(1u << page))) break;
+      const uint64_t before = bits;
+      for (; bits != 0 && taken < count; bits &= bits - 1) {
+        const size_t block = word * 64 + static_cast<size_t>(__builtin_ctzll(bits));
+        blocks[taken++] = reinterpret_cast<void*>(slab->start + block * size);
+      }
+      slab->free_bits[word] ^= before ^ bits;
+    }
+    index = word_end;
+  }
+  if (taken > 0) {
+    UsePage(slab, page, taken);
+    slab->free_blocks = static_cast<uint16_t>(slab->free_blocks - taken);
+  }
+  return taken;
+}
+
+// The block, if it is free: for those that touch several pages.
+bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
+  const uint64_t bit = uint64_t{1} << index % 64;
+  const uint16_t pages = PagesOf(index);
+  if ((slab->free_bits[index / 64] & bit) == 0 || !MakeResident(slab, pages)) return false;
+  slab->free_bits[index / 64] &= ~bit;
+  --slab->free_blocks;
+  for (size_t page = 0; page < kPagesPerGranule; ++page) {
+    if ((pages >> page & 1) != 0) UsePage(slab, page, 1);
+  }
+  *block = reinterpret_cast<void*>(slab->start + index * kSizeClasses[size_class_].size);
+  return true;
+}
+
+// Page by page, resident ones first.
 size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count) {
   const size_t size = kSizeClasses[size_class_].size;
   const size_t total = kSizeClasses[size_class_].blocks;
   size_t taken = 0;
   for (const bool resident_only : {true, false}) {
     if (resident_only ? slab->clean == 0xffff : slab->clean == 0) continue;
-    for (size_t page = 0; page < kPagesPerGranule && taken < count; ++page) {
+    size_t first = 0;  // block that starts in the page or behind it
+    for (size_t page = 0; page < kPagesPerGranule && taken < count && first < total; ++page) {
+      const size_t page_end = (page + 1) * kPageSize;
+      const size_t begin = first;
+      const size_t next = (page_end + size - 1) / size;
+      first = next;
       if (resident_only && (slab->clean >> page & 1) != 0) continue;
-      size_t index = (page * kPageSize + size - 1) / size;  // of the first block that starts in the page
-      size_t behind = ((page + 1) * kPageSize + size - 1) / size;
-      if (behind > total) behind = total;
-      while (index < behind && taken < count) {
-        const uint64_t word = slab->free_bits[index / 64] >> index % 64;
-        if (word == 0) {
-          index = (index / 64 + 1) * 64;
-          continue;
-        }
-        index += static_cast<size_t>(__builtin_ctzll(word));
-        if (index >= behind) break;
-        const uint16_t pages = PagesOf(index);
-        if (!resident_only || (slab->clean & pages) == 0) {
-          if (!TakeBlock(slab, index, pages)) return taken;
-          blocks[taken++] = reinterpret_cast<void*>(slab->start + index * size);
-        }
-        ++index;
+      const size_t behind = next < total ? next : total;
+      const bool across = behind > begin && behind * size > page_end;
+      taken += TakeWithin(slab, page, begin, across ? behind - 1 : behind, blocks + taken, count - taken);
+      if (across && taken < count && (!resident_only || (slab->clean & PagesOf(behind - 1)) == 0) &&
+          TakeAcross(slab, behind - 1, blocks + taken)) {
+        ++taken;
       }
     }
   }

@@ -51,7 +51,10 @@ class SlabPool {
   static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
 
   size_t TakeFrom(Slab* slab, void** blocks, size_t count);
-  bool TakeBlock(Slab* slab, size_t index, uint16_t pages);
+  size_t TakeWithin(Slab* slab, size_t page, size_t index, size_t behind, void** blocks, size_t count);
+  bool TakeAcross(Slab* slab, size_t index, void** block);
+  bool MakeResident(Slab* slab, uint16_t pages);
+  void UsePage(Slab* slab, size_t page, size_t count);
   void PutBlock(Slab* slab, void* block);
   Slab* NewSlab();
   void Retire(Slab* slab);
