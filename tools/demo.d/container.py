@@ -44,12 +44,11 @@ class Container:
                 time.sleep(0.1)
         self.path.rmdir()
 
-    def start(self, command: list[str], env: dict[str, str], log) -> subprocess.Popen:
+    def start(self, command: list[str], environment: dict[str, str], log) -> subprocess.Popen:
         """Runs `command` in the cgroup; the shell joins it before anything of the command exists."""
-        join = 'echo $$ > "$0" && exec env "$@"'
-        variables = [f"{name}={value}" for name, value in env.items()]
         child = subprocess.Popen(
-            ["/bin/sh", "-c", join, str(self.path / "cgroup.procs"), *variables, *command],
+            ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.path / "cgroup.procs"), *command],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

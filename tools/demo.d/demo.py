@@ -140,7 +140,7 @@ def print_row(result: run.Result) -> None:
 
 def print_ledger(ledger: dict) -> None:
     words = " + ".join(f"{name} {mib(ledger[name])}" for name in ("live", "cached", "dirty", "metadata"))
-    print(f"  neap's ledger when idle: {words} = resident {mib(ledger['resident'])}; "
+    print(f"  neap's ledger at the end: {words} = resident {mib(ledger['resident'])}; "
           f"foreign (JVM heap, stacks, mmap) {mib(ledger['foreign'])}; given back in all {mib(ledger['released'])}")
 
 
@@ -177,9 +177,9 @@ def measure_all(scenarios: list[Scenario], names: list[str], site: run.Site, pre
     with open(RESULTS, "w") as results:
         for scenario in scenarios:
             print_head(scenario)
-            ledger = None
+            ledger, rows = None, {}
             for name in names:
-                result = run.measure(scenario, name, preloads[name], site)
+                result = run.measure(scenario, name, preloads[name], site, rows)
                 print_row(result)
                 print(json.dumps(dataclasses.asdict(result) | about), file=results, flush=True)
                 sound = sound and result.ended not in (run.FAILED, run.WRONG)

@@ -22,7 +22,7 @@ class CannotPrepare(Exception):
 
 
 def packages() -> None:
-    _run("installing packages", [ROOT / "tools/setup", "demo"], "install.log")
+    _run("checking Debian packages", [ROOT / "tools/setup", "demo"], "install.log")
 
 
 def library() -> Path:

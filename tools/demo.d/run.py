@@ -54,7 +54,7 @@ class Result:
     peak: int = 0
     idle: int | None = None
     live: int | None = None
-    ledger: dict | None = None  # neap's, summed over the container's processes when idle
+    ledger: dict[str, int] | None = None  # neap's at the end, over all processes of the container
     queries: list[dict] = field(default_factory=list)
 
 
@@ -64,7 +64,13 @@ class _Watch:
     def __init__(self, container: Container, site: Site, result: Result, time_limit_s: float):
         self.container, self.site, self.result = container, site, result
         self.time_limit_s = time_limit_s
-        self.deadline = time.monotonic() + time_limit_s
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self.start = time.monotonic()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
 
     def ask(self, worker: subprocess.Popen, request: str) -> dict:
         try:
@@ -77,6 +83,8 @@ class _Watch:
     def answer(self, worker: subprocess.Popen) -> dict:
         while True:
             self._sample()
+            if self.elapsed() > self.time_limit_s:
+                raise Ended(f"no end in {self.time_limit_s:.0f} s")
             if select.select([worker.stdout], [], [], SAMPLE_S)[0]:
                 line = worker.stdout.readline()
                 if not line:
@@ -95,51 +103,51 @@ class _Watch:
         self.result.peak = max(self.result.peak, self.container.anon())
         if self.container.oom_kills():
             raise Ended(KILLED)
-        if time.monotonic() > self.deadline:
-            raise Ended(f"no end in {self.time_limit_s:.0f} s")
 
     def _why_gone(self) -> str:
         time.sleep(0.1)  # the kernel counts the kill a moment after the pipe has closed
         return KILLED if self.container.oom_kills() else FAILED
 
 
-def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site) -> Result:
+def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site, rows: dict[str, int]) -> Result:
+    """`rows`: of each query's result, as the first run of the scenario finds them and all others have to."""
     log_path = site.logs / f"{scenario.name}-{allocator}.log"
     result = Result(scenario.name, allocator, scenario.limit, scenario.planned, str(log_path))
     _warm_page_cache(site.data)
     with (
         open(log_path, "wb") as log,
         tempfile.TemporaryDirectory(dir=site.logs, prefix="tmp-") as scratch,
+        tempfile.TemporaryDirectory(dir="/dev/shm", prefix="neap-demo-") as pages,
         Container(f"{scenario.name}-{allocator}", scenario.limit) as container,
     ):
         watch = _Watch(container, site, result, scenario.time_limit_s)
         command = [str(site.python), str(site.worker), scenario.engine, str(site.data)]
-        environment = _environment(scenario, preload, site, scratch)
+        environment = _environment(scenario, preload, site, scratch, pages)
         workers = [container.start(command, environment, log) for _ in range(scenario.workers)]
-        start = time.monotonic()
         try:
             for worker in workers:
                 watch.answer(worker)
-            start = time.monotonic()
-            _work(watch, scenario, workers, start)
+            watch.restart_clock()
+            _work(watch, scenario, workers, rows)
+            watch.restart_clock()
             for worker in workers:
                 watch.ask(worker, "settle")
             watch.wait(IDLE_S)
             result.idle = container.anon()
-            if allocator == "neap":
-                result.ledger = _ledger(site.neap, container.pids())
-                result.live = result.ledger["live"] if result.ledger else None
-            else:
+            if allocator != "neap":
                 live = [watch.ask(worker, "live")["answer"] for worker in workers]
                 result.live = None if None in live else sum(live)
         except Ended as end:
             result.ended = str(end)
-            result.wall_s = round(time.monotonic() - start, 1)
+            if len(result.queries) < result.planned:
+                result.wall_s = round(watch.elapsed(), 1)
+        if allocator == "neap":
+            result.ledger = _ledger(site.neap, Path(pages))
+            result.live = result.ledger.get("live")
     return result
 
 
-def _work(watch: _Watch, scenario: Scenario, workers: list, start: float) -> None:
-    rows = {}
+def _work(watch: _Watch, scenario: Scenario, workers: list[subprocess.Popen], rows: dict[str, int]) -> None:
     for _ in range(scenario.rounds):
         for worker in workers:
             for query in scenario.queries:
@@ -147,19 +155,23 @@ def _work(watch: _Watch, scenario: Scenario, workers: list, start: float) -> Non
                     watch.wait(scenario.pause_s)
                 answer = watch.ask(worker, query)
                 watch.result.queries.append({"query": query, "rows": answer["answer"], "seconds": answer["seconds"]})
-                watch.result.wall_s = round(time.monotonic() - start, 1)
+                watch.result.wall_s = round(watch.elapsed(), 1)
                 if rows.setdefault(query, answer["answer"]) != answer["answer"]:
                     raise Ended(WRONG)
 
 
-def _environment(scenario: Scenario, preload: Path | None, site: Site, scratch: str) -> dict[str, str]:
+def _environment(scenario: Scenario, preload: Path | None, site: Site, scratch: str, pages: str) -> dict[str, str]:
+    """All of it: a variable of the caller's shell, such as MALLOC_ARENA_MAX, has no say in the comparison."""
     environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": scratch,
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "JAVA_HOME": str(site.java_home),
         "TMPDIR": scratch,
     }
     if preload:
-        environment["LD_PRELOAD"] = str(preload)
+        environment |= {"LD_PRELOAD": str(preload), "NEAP_STATS": f"{pages}/page"}
     if scenario.engine == "spark":
         options = SPARK_OPTIONS | {
             "spark.driver.extraClassPath": str(site.comet),
@@ -171,15 +183,15 @@ def _environment(scenario: Scenario, preload: Path | None, site: Site, scratch: 
     return environment
 
 
-def _ledger(neap: Path, pids: list[int]) -> dict | None:
-    """The ledgers of all processes on neap, added up."""
-    total = None
-    for pid in pids:
-        stat = subprocess.run([neap, "stat", "--json", str(pid)], capture_output=True, text=True)
-        if stat.returncode == 0:
-            page = json.loads(stat.stdout)
-            names = ("live", "cached", "dirty", "metadata", "resident", "foreign", "residual", "released")
-            total = {name: (total or {}).get(name, 0) + page[name] for name in names}
+def _ledger(neap: Path, pages: Path) -> dict[str, int]:
+    """What the processes that run, or were killed, wrote last on their pages of statistics, added up."""
+    total = {}
+    for page in sorted(pages.iterdir()):
+        stat = subprocess.run([neap, "stat", "--json", page], capture_output=True, text=True, check=True)
+        ledger = json.loads(stat.stdout)
+        if not ledger["exited"]:
+            for name in ("live", "cached", "dirty", "metadata", "resident", "foreign", "residual", "released"):
+                total[name] = total.get(name, 0) + ledger[name]
     return total
 
 
