@@ -123,12 +123,18 @@ std::vector<Range> FakeOs::Populated() {
   return populated_;
 }
 
+std::vector<Range> FakeOs::Split() {
+  std::lock_guard lock(mutex_);
+  return split_;
+}
+
 void FakeOs::Forget() {
   std::lock_guard lock(mutex_);
   released_.clear();
   advice_.clear();
   bindings_.clear();
   populated_.clear();
+  split_.clear();
 }
 
 void FakeOs::SetFile(const std::string& path, const std::string& text) {
@@ -216,13 +222,24 @@ size_t Os::Release(const Range* ranges, size_t count) {
   return released;
 }
 
-void Os::Populate(void* address, size_t bytes) {
+bool Os::PopulateHuge(void* address, size_t bytes) {
   FakeOs& fake = Fake();
+  if (fake.populate.Judge()) return false;
   std::lock_guard lock(fake.mutex_);
-  if (!Covers(fake.mappings_, address, bytes)) Impossible("Populate", address, bytes);
+  if (!Covers(fake.mappings_, address, bytes)) Impossible("PopulateHuge", address, bytes);
   fake.populated_.push_back({address, bytes});
   for (size_t at = 0; at < bytes; at += kPage) static_cast<volatile char*>(address)[at] = 0;
+  return true;
 }
+
+void Os::SplitHuge(void* address, size_t bytes) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  if (!Covers(fake.mappings_, address, bytes)) Impossible("SplitHuge", address, bytes);
+  fake.split_.push_back({address, bytes});
+}
+
+size_t Os::ResidentPages(void* address, size_t pages) { return neap::ResidentPages(address, pages * kPage); }
 
 // Huge pages would blur which pages are resident: the wish is noted and the kernel is not told.
 void Os::SetHuge(void* address, size_t bytes, bool huge) {
@@ -257,7 +274,9 @@ int Os::CurrentNode() { return Fake().current_node; }
 
 ptrdiff_t Os::RseqOffset() { return Fake().real_rseq && &__rseq_offset != nullptr ? __rseq_offset : 0; }
 
-bool Os::RseqHasConcurrencyId() { return getauxval(kAtRseqFeatureSize) >= static_cast<unsigned long>(kRseqMmCid) + 4; }
+bool Os::RseqHasConcurrencyId() {
+  return Fake().concurrency_id && getauxval(kAtRseqFeatureSize) >= static_cast<unsigned long>(kRseqMmCid) + 4;
+}
 
 int Os::FenceRseq() {
   FakeOs& fake = Fake();

@@ -59,7 +59,7 @@ class FakeOs {
   void UseCpuMs(uint64_t ms) { cpu_ns += ms * 1'000'000; }
 
   // ---- Address space.
-  Refusal map, release, move_pages;
+  Refusal map, release, move_pages, populate;
   // As RLIMIT_AS: a Map that would pass it is refused.
   std::atomic<size_t> address_space{SIZE_MAX};
   size_t MappedBytes();
@@ -71,12 +71,14 @@ class FakeOs {
   std::vector<HugeAdvice> Advice();
   std::vector<Binding> Bindings();
   std::vector<Range> Populated();
+  std::vector<Range> Split();
   void Forget();
 
   // ---- CPUs and nodes.
   std::atomic<int> possible_cpus{4}, allowed_cpus{4}, nodes{1}, current_node{0};
   // False: no restartable sequences, so that the caches run in locked mode. True: the kernel's.
   std::atomic<bool> real_rseq{false};
+  std::atomic<bool> concurrency_id{false};  // the kernel's too, where it has one; else a cache is a CPU's
   Refusal fence;
 
   // ---- Files, by path. A missing one gives -ENOENT.
@@ -94,7 +96,7 @@ class FakeOs {
   friend struct Os;
   std::mutex mutex_;
   std::map<uintptr_t, size_t> mappings_;
-  std::vector<Range> released_, populated_;
+  std::vector<Range> released_, populated_, split_;
   std::vector<HugeAdvice> advice_;
   std::vector<Binding> bindings_;
   std::map<std::string, std::string> files_, environment_;

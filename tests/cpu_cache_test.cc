@@ -1,0 +1,324 @@
+// cpu_cache_test.cc: the per-CPU caches in both modes: what they hold, how they grow, that they can be emptied from
+// outside whatever their owner does, and that no refusal by the kernel loses a block. tests/stress/rseq_stress.cc is
+// the same question asked for longer.
+#include "alloc/cpu_cache.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <string.h>
+
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "alloc/arena.h"
+#include "alloc/heap.h"
+#include "tests/fake_os.h"
+
+namespace neap {
+namespace {
+
+constexpr size_t kBudget = 1u << 20;  // cpu_cache.cc
+
+enum class Mode { kLocked, kRestartable, kConcurrencyId };
+
+class CpuCacheTest : public ::testing::TestWithParam<Mode> {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    if (GetParam() != Mode::kLocked) GTEST_SKIP() << "the thread sanitizer cannot see into restartable sequences";
+#endif
+    Fake().real_rseq = GetParam() != Mode::kLocked;
+    Fake().concurrency_id = GetParam() == Mode::kConcurrencyId;
+    if (GetParam() != Mode::kLocked && (Os::RseqOffset() == 0 || Os::FenceRseq() != 0)) {
+      GTEST_SKIP() << "no restartable sequences here";
+    }
+    cpu_set_t set;
+    sched_getaffinity(0, sizeof(set), &set);
+    allowed_ = set;
+    const int cpu = sched_getcpu();
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof(set), &set);
+    Free(Allocate(40000));  // starts the heap and leaves every cache as it was
+  }
+
+  static size_t Out(size_t size_class) { return Arena::Root().Pool(size_class)->ledger().taken_blocks; }
+  static size_t OutBytes() {
+    size_t bytes = 0;
+    for (size_t c = 0; c < kClasses; ++c) bytes += Out(c) * kSizeClasses[c].size;
+    return bytes;
+  }
+
+  cpu_set_t allowed_;
+};
+
+std::string NameOf(const ::testing::TestParamInfo<Mode>& mode) {
+  switch (mode.param) {
+    case Mode::kLocked:
+      return "Locked";
+    case Mode::kRestartable:
+      return "Restartable";
+    case Mode::kConcurrencyId:
+      return "ConcurrencyId";
+  }
+  return "";
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, CpuCacheTest,
+                         ::testing::Values(Mode::kLocked, Mode::kRestartable, Mode::kConcurrencyId), NameOf);
+
+TEST_P(CpuCacheTest, AMissBringsABatchAndHandsOutTheLowestFirst) {
+  const size_t c = ClassOf(64);
+  EXPECT_EQ(CpuCaches::Pop(c), nullptr);
+  char* first = static_cast<char*>(CpuCaches::Refill(c));
+  EXPECT_EQ(Out(c), kSizeClasses[c].batch);
+  EXPECT_EQ(CpuCaches::CachedBytes(), (kSizeClasses[c].batch - 1u) * 64);
+  for (int i = 1; i < kSizeClasses[c].batch; ++i) EXPECT_EQ(CpuCaches::Pop(c), first + 64 * i);
+  EXPECT_EQ(CpuCaches::Pop(c), nullptr);
+  EXPECT_EQ(CpuCaches::CachedBytes(), 0u);
+}
+
+TEST_P(CpuCacheTest, GivesTheNewestBack) {
+  const size_t c = ClassOf(64);
+  void* a = CpuCaches::Refill(c);
+  void* b = CpuCaches::Pop(c);
+  ASSERT_TRUE(CpuCaches::Push(c, a));
+  ASSERT_TRUE(CpuCaches::Push(c, b));
+  EXPECT_EQ(CpuCaches::Pop(c), b);
+  EXPECT_EQ(CpuCaches::Pop(c), a);
+}
+
+TEST_P(CpuCacheTest, ClassesDoNotMix) {
+  std::vector<void*> blocks(kClasses);
+  for (size_t c = 0; c < kClasses; ++c) {
+    blocks[c] = CpuCaches::Refill(c);
+    ASSERT_NE(blocks[c], nullptr);
+    memset(blocks[c], static_cast<int>(c), kSizeClasses[c].size);
+  }
+  for (size_t c = 0; c < kClasses; ++c) {
+    auto* bytes = static_cast<unsigned char*>(blocks[c]);
+    EXPECT_EQ(bytes[0], c);
+    EXPECT_EQ(bytes[kSizeClasses[c].size - 1], c);
+    ASSERT_TRUE(CpuCaches::Push(c, blocks[c]));
+  }
+  for (size_t c = 0; c < kClasses; ++c) EXPECT_EQ(CpuCaches::Pop(c), blocks[c]);
+}
+
+TEST_P(CpuCacheTest, DrainSendsEveryBlockHome) {
+  std::vector<std::pair<size_t, void*>> held;
+  for (size_t c = 0; c < kClasses; c += 3) held.emplace_back(c, CpuCaches::Refill(c));
+  const size_t cached = CpuCaches::CachedBytes();
+  EXPECT_GT(cached, 0u);
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), cached);
+  EXPECT_EQ(CpuCaches::CachedBytes(), 0u);
+  for (auto [c, block] : held) EXPECT_EQ(Out(c), 1u);
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), 0u);
+  // A drained cache serves again.
+  for (auto [c, block] : held) {
+    EXPECT_EQ(CpuCaches::Pop(c), nullptr);
+    if (!CpuCaches::Push(c, block)) CpuCaches::Flush(c, block);
+    EXPECT_NE(CpuCaches::Refill(c), nullptr);
+    EXPECT_NE(CpuCaches::Pop(c), nullptr);
+  }
+}
+
+TEST_P(CpuCacheTest, DrainOfOneClassLeavesTheOthers) {
+  void* a = CpuCaches::Refill(ClassOf(64));
+  CpuCaches::Refill(ClassOf(512));
+  const size_t cached = CpuCaches::CachedBytes();
+  const size_t of_class = (kSizeClasses[ClassOf(64)].batch - 1u) * 64;
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kClass, ClassOf(64)), of_class);
+  EXPECT_EQ(CpuCaches::CachedBytes(), cached - of_class);
+  SlabPool::Put(&a, 1);
+}
+
+TEST_P(CpuCacheTest, OnlyWhatHasNotMovedIsIdle) {
+  const size_t busy = ClassOf(64), idle = ClassOf(512);
+  void* block = CpuCaches::Refill(busy);
+  CpuCaches::Refill(idle);
+  CpuCaches::Drain(CpuCaches::Which::kIdle);  // looks for the first time
+  ASSERT_TRUE(CpuCaches::Push(busy, block));
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kIdle), (kSizeClasses[idle].batch - 1u) * 512);
+  EXPECT_EQ(CpuCaches::CachedBytes(), kSizeClasses[busy].batch * 64u);
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kIdle), kSizeClasses[busy].batch * 64u);
+}
+
+TEST_P(CpuCacheTest, GrowsWithDemandUpToABudget) {
+  const size_t c = ClassOf(64);
+  auto round = [&](size_t count) {
+    std::vector<void*> blocks;
+    for (size_t i = 0; i < count; ++i) {
+      void* block = CpuCaches::Pop(c);
+      blocks.push_back(block != nullptr ? block : CpuCaches::Refill(c));
+    }
+    for (void* block : blocks) {
+      if (!CpuCaches::Push(c, block)) CpuCaches::Flush(c, block);
+    }
+  };
+  round(30);
+  EXPECT_LE(CpuCaches::CachedBytes(), kSizeClasses[c].batch * 64u);
+  for (int i = 0; i < 3; ++i) round(800);
+  EXPECT_GE(CpuCaches::CachedBytes(), 700u * 64);
+  EXPECT_LE(CpuCaches::CachedBytes(), kSizeClasses[c].cache_slots * 64u);
+
+  size_t least = 0;
+  for (const SizeClass& row : kSizeClasses) least += size_t{row.batch} * row.size;
+  for (size_t each = 0; each < kClasses; ++each) {
+    std::vector<void*> blocks(2u * kSizeClasses[each].cache_slots);
+    for (void*& block : blocks) {
+      block = CpuCaches::Pop(each);
+      if (block == nullptr) block = CpuCaches::Refill(each);
+    }
+    for (void* block : blocks) {
+      if (!CpuCaches::Push(each, block)) CpuCaches::Flush(each, block);
+    }
+  }
+  EXPECT_LE(CpuCaches::CachedBytes(), kBudget + least);
+  EXPECT_EQ(CpuCaches::CachedBytes(), OutBytes());
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  EXPECT_EQ(OutBytes(), 0u);
+}
+
+TEST_P(CpuCacheTest, AThreadThatSleepsIsDrainedAllTheSame) {
+  std::atomic<int> stage{0};
+  std::thread sleeper([&] {
+    CpuCaches::Refill(ClassOf(96));
+    stage = 1;
+    while (stage != 2) std::this_thread::yield();
+  });
+  while (stage != 1) std::this_thread::yield();
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), (kSizeClasses[ClassOf(96)].batch - 1u) * 96);
+  EXPECT_EQ(Out(ClassOf(96)), 1u);
+  stage = 2;
+  sleeper.join();
+}
+
+TEST_P(CpuCacheTest, AThreadThatExitedLeavesNothingUnreachable) {
+  for (int i = 0; i < 20; ++i) {
+    std::thread([] {
+      void* block = Allocate(96);
+      Free(block);
+    }).join();
+  }
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  EXPECT_EQ(OutBytes(), 0u);
+}
+
+TEST_P(CpuCacheTest, WithoutMemoryForSlotsBlocksPassTheCachesBy) {
+  const size_t c = ClassOf(64);
+  void* warm = CpuCaches::Refill(c);  // the slab and the metadata exist
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  std::thread([&] {
+    Fake().map.Always();
+    void* block = CpuCaches::Refill(c);
+    EXPECT_NE(block, nullptr);
+    if (block != nullptr && !CpuCaches::Push(c, block)) CpuCaches::Flush(c, block);
+    Fake().map.Never();
+  }).join();
+  SlabPool::Put(&warm, 1);
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  EXPECT_EQ(OutBytes(), 0u);
+}
+
+// Threads that hand each other blocks, and a drainer. Each block says who has it.
+TEST_P(CpuCacheTest, NothingIsLostOrDoubledBesideADrainer) {
+  sched_setaffinity(0, sizeof(allowed_), &allowed_);
+  struct Block {
+    void* mark;
+    std::atomic<uint64_t> owner;
+  };
+  std::atomic<size_t> doubled{0};
+  std::atomic<int> running{4};
+  std::atomic<Block*> handed[16] = {};
+  auto work = [&](uint64_t me) {
+    std::minstd_rand random(static_cast<unsigned>(me));
+    std::vector<Block*> mine;
+    auto give_back = [&](Block* block) {
+      if (block->owner.exchange(0) != me) ++doubled;
+      if (!CpuCaches::Push(1, block)) CpuCaches::Flush(1, block);
+    };
+    for (int i = 0; i < 60000; ++i) {
+      if (mine.size() < 100 && random() % 2 == 0) {
+        void* memory = CpuCaches::Pop(1);
+        auto* block = static_cast<Block*>(memory != nullptr ? memory : CpuCaches::Refill(1));
+        if (block->owner.exchange(me) != 0) ++doubled;
+        mine.push_back(block);
+      } else if (!mine.empty()) {
+        give_back(mine.back());
+        mine.pop_back();
+      }
+      if (!mine.empty() && random() % 16 == 0) {
+        mine.back()->owner = 99;
+        Block* other = handed[random() % 16].exchange(mine.back());
+        mine.pop_back();
+        if (other == nullptr) continue;
+        if (other->owner.exchange(me) != 99) ++doubled;
+        mine.push_back(other);
+      }
+    }
+    for (Block* block : mine) give_back(block);
+    --running;
+  };
+  std::vector<std::thread> threads;
+  for (uint64_t i = 1; i <= 4; ++i) threads.emplace_back(work, i);
+  while (running != 0) CpuCaches::Drain(CpuCaches::Which::kAll);
+  for (auto& thread : threads) thread.join();
+  size_t left = 0;
+  for (auto& slot : handed) {
+    if (void* block = slot.load()) {
+      SlabPool::Put(&block, 1);
+      ++left;
+    }
+  }
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  EXPECT_EQ(doubled, 0u);
+  EXPECT_EQ(OutBytes(), 0u);
+}
+
+class RefusedFenceTest : public ::testing::TestWithParam<int> {};
+
+// The kernel refuses a fence half-way: nothing is drained, nothing is lost, and what is cached is served.
+TEST_P(RefusedFenceTest, LosesNothing) {
+  Fake().real_rseq = true;
+  if (Os::RseqOffset() == 0 || Os::FenceRseq() != 0) GTEST_SKIP() << "no restartable sequences here";
+  const size_t c = ClassOf(64);
+  CpuCaches::Start();
+  RootHeap::Start();
+  char* first = static_cast<char*>(CpuCaches::Refill(c));
+  const size_t cached = CpuCaches::CachedBytes();
+  Fake().fence.Nth(GetParam());
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), 0u);
+  EXPECT_EQ(CpuCaches::CachedBytes(), cached);
+  size_t popped = 0;
+  while (void* block = CpuCaches::Pop(c)) {
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(block) >> 63, 0u);
+    EXPECT_GT(static_cast<char*>(block), first);
+    ASSERT_TRUE(popped++ < cached / 64);
+  }
+  EXPECT_TRUE(CpuCaches::Push(c, first));
+}
+
+INSTANTIATE_TEST_SUITE_P(Fences, RefusedFenceTest, ::testing::Values(1, 2));
+
+TEST(CpuCacheStart, ARefusedFenceMeansLockedMode) {
+  Fake().real_rseq = true;
+  Fake().fence.Always();
+  void* block = Allocate(64);
+  ASSERT_NE(block, nullptr);
+  std::thread([&] { Free(block); }).join();
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  EXPECT_EQ(Arena::Root().Pool(ClassOf(64))->ledger().taken_blocks, 0u);
+}
+
+// The first thread has a cache of its own and needs no lock for it; nobody else may touch that one.
+TEST(CpuCacheStart, InLockedModeTheFirstThreadsCacheIsItsOwn) {
+  Free(Allocate(64));
+  const size_t cached = CpuCaches::CachedBytes();
+  ASSERT_GT(cached, 0u);
+  std::thread([&] { EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), 0u); }).join();
+  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), cached);
+}
+
+}  // namespace
+}  // namespace neap
