@@ -37,7 +37,7 @@ void RootHeap::Start() {
   for (int node = 0; node < nodes; ++node) {
     g_nodes[node]->page_heap.Start(node, nodes > 1);
     for (size_t c = 0; c < kClasses; ++c) {
-      g_nodes[node]->pools[c].Start(&g_root, &g_nodes[node]->page_heap, c, nodes == 1);
+      g_nodes[node]->pools[c].Start(&g_root, &g_nodes[node]->page_heap, c, nodes == 1 && c < kCachedClasses);
     }
   }
   g_node_count = nodes;

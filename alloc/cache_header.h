@@ -27,7 +27,7 @@ inline constexpr uintptr_t kStopped = uintptr_t{1} << 63;
 inline constexpr size_t kCpuShift = 11;
 inline constexpr size_t kCpuStride = size_t{1} << kCpuShift;
 constexpr size_t HeaderOffset(size_t size_class) { return (size_class + 1) * sizeof(CacheHeader); }
-static_assert(HeaderOffset(kClasses) <= kCpuStride);
+static_assert(HeaderOffset(kCachedClasses) <= kCpuStride);
 
 // The offsets of struct rseq, from the kernel's ABI.
 inline constexpr ptrdiff_t kRseqCpuId = 4;

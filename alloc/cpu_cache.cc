@@ -35,11 +35,11 @@ constexpr size_t SlotOffset(size_t size_class) {
   return slots;
 }
 constexpr auto kSlotOffsets = [] {
-  std::array<uint32_t, kClasses + 1> offsets{};
-  for (size_t c = 0; c <= kClasses; ++c) offsets[c] = static_cast<uint32_t>(SlotOffset(c));
+  std::array<uint32_t, kCachedClasses + 1> offsets{};
+  for (size_t c = 0; c <= kCachedClasses; ++c) offsets[c] = static_cast<uint32_t>(SlotOffset(c));
   return offsets;
 }();
-constexpr size_t kSlotBytes = (kSlotOffsets[kClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
+constexpr size_t kSlotBytes = (kSlotOffsets[kCachedClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
 
 // A null for the stacks that have no slots yet.
 constinit void* g_no_slots[1] = {nullptr};
@@ -70,8 +70,8 @@ struct CpuCaches::Cache {
   uint32_t widened;                    // bytes of capacity beyond one batch of each class
   void** slots;                        // null: never used
   bool tops_in_place;                  // every sequence sees the headers' `top` in the slots
-  uint16_t capacity[kClasses];         // in slots; 0: closed
-  uint16_t height_at_drain[kClasses];  // how many blocks it held when Drain last looked
+  uint16_t capacity[kCachedClasses];         // in slots; 0: closed
+  uint16_t height_at_drain[kCachedClasses];  // how many blocks it held when Drain last looked
 
   void** Bottom(size_t c) const { return slots + kSlotOffsets[c] + 1; }
 };
@@ -109,7 +109,7 @@ bool CpuCaches::Start() {
   for (size_t number = 0; number < g_count; ++number) {
     // Header 0 is that of no class.
     auto* row = reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift));
-    for (size_t i = 0; i <= kClasses; ++i) row[i].top = g_no_slots + 1;
+    for (size_t i = 0; i <= kCachedClasses; ++i) row[i].top = g_no_slots + 1;
   }
   if (g_restartable) {
     hot::rseq_area = rseq;
@@ -135,7 +135,7 @@ void CpuCaches::Open(size_t size_class) {
     if (cache.slots == nullptr) return;
     Metadata::Count(kPageSize);
     // While closed nobody else writes top.
-    for (size_t c = 0; c < kClasses; ++c) {
+    for (size_t c = 0; c < kCachedClasses; ++c) {
       Atomic(Header(number, c).top).store(cache.Bottom(c), std::memory_order_relaxed);
     }
   }
@@ -194,16 +194,28 @@ bool CpuCaches::Push(size_t size_class, void* block) {
   return room;
 }
 
-void* CpuCaches::Refill(size_t size_class) {
-  if (!LimitGate::Pass(0)) return nullptr;
-  void* blocks[kMaxBatch];
+namespace {
+
+size_t TakeFromSlabs(size_t size_class, void** blocks, size_t count) {
+  if (!LimitGate::Pass(count * kSizeClasses[size_class].size)) return 0;
   SlabPool* pool = Arena::Root().Pool(size_class);
-  size_t count = pool->Take(blocks, kSizeClasses[size_class].batch);
-  if (count == 0) {
-    Releaser::ReclaimNow();
-    count = pool->Take(blocks, 1);
-    if (count == 0) return nullptr;
-  }
+  const size_t taken = pool->Take(blocks, count);
+  if (taken > 0) return taken;
+  Releaser::ReclaimNow();
+  return pool->Take(blocks, 1);
+}
+
+}  // namespace
+
+void* CpuCaches::TakeUncached(size_t size_class) {
+  void* block;
+  return TakeFromSlabs(size_class, &block, 1) == 1 ? block : nullptr;
+}
+
+void* CpuCaches::Refill(size_t size_class) {
+  void* blocks[kMaxBatch];
+  size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
+  if (count == 0) return nullptr;
   if (count > 1) Open(size_class);
   // The lowest address is on top.
   while (count > 1 && Push(size_class, blocks[count - 1])) --count;
@@ -255,7 +267,7 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
       Cache& cache = caches_[number];
       if (cache.slots == nullptr) continue;
       if (!g_restartable && number == kOwned && t_stand_in.cpu != kOwned) continue;
-      for (size_t c = 0; c < kClasses; ++c) {
+      for (size_t c = 0; c < kCachedClasses; ++c) {
         if (cache.capacity[c] != 0) visit(number, cache, c, Header(number, c));
       }
     }
@@ -317,7 +329,7 @@ size_t CpuCaches::CachedBytes() {
   for (size_t number = 0; number < g_count; ++number) {
     const Cache& cache = caches_[number];
     if (cache.slots == nullptr) continue;
-    for (size_t c = 0; c < kClasses; ++c) {
+    for (size_t c = 0; c < kCachedClasses; ++c) {
       // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
       const ptrdiff_t height = Atomic(Header(number, c).top).load(std::memory_order_relaxed) - cache.Bottom(c);
       if (height > 0 && height <= kSizeClasses[c].cache_slots) bytes += static_cast<size_t>(height) * kSizeClasses[c].size;

@@ -23,6 +23,8 @@ class CpuCaches {
 
   // A block of the class for the caller, and some more into the cache. Null if there is no memory.
   static void* Refill(size_t size_class);
+  // A block of a class that has no caches.
+  static void* TakeUncached(size_t size_class);
   // The class's cache was full: takes the block and some of the cached ones back to the slabs.
   static void Flush(size_t size_class, void* block);
 

@@ -46,6 +46,7 @@ constinit bool g_failed = false;
 bool Started() { return g_started.load(std::memory_order_acquire) || Start(); }
 
 void* AllocateFromClass(size_t size_class) {
+  if (size_class >= kCachedClasses) return CpuCaches::TakeUncached(size_class);
   void* block = CpuCaches::Pop(size_class);
   if (block == nullptr) block = CpuCaches::Refill(size_class);
   if (block != nullptr) SetMark(block, nullptr);
@@ -54,7 +55,7 @@ void* AllocateFromClass(size_t size_class) {
 
 // Into the running CPU's cache if its node is the block's home, else straight home.
 void FreeToRoot(void* block, Slab* slab) {
-  if (slab->node == RootHeap::CurrentNode()) {
+  if (slab->size_class < kCachedClasses && slab->node == RootHeap::CurrentNode()) {
     SetMark(block, slab);
     if (!CpuCaches::Push(slab->size_class, block)) CpuCaches::Flush(slab->size_class, block);
     return;
@@ -71,7 +72,7 @@ bool IsFree(const Slab* slab, const void* block, size_t index) {
            (__atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0;
   };
   if (in_slab()) return true;
-  if (!HasMark(block, slab) || !slab->pool->arena()->IsRoot()) return false;
+  if (slab->size_class >= kCachedClasses || !slab->pool->arena()->IsRoot() || !HasMark(block, slab)) return false;
   CpuCaches::Drain(CpuCaches::Which::kClass, slab->size_class);
   return in_slab();
 }

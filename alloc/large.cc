@@ -56,7 +56,7 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, bool zeroed
     const uint16_t pages = BlockPages(i, bytes);
     const uint16_t old = static_cast<uint16_t>(info.dirty & pages);
     if (info.released_at != 0) {
-      if (now - info.released_at < Regret::kWindowMs) regret += CountPages(static_cast<uint16_t>(pages & ~old));
+      if (now - info.released_at < Regret::kWindowMs) regret += CountBits(static_cast<uint16_t>(pages & ~old));
       info.released_at = 0;
     }
     if (zeroed && old != 0) {
@@ -66,7 +66,7 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, bool zeroed
       }
     }
     info.dirty = static_cast<uint16_t>(info.dirty & ~pages);
-    slack += CountPages(info.dirty);
+    slack += CountBits(info.dirty);
   }
   Regret::Add(regret);
   if (regret * kPageSize >= kReleasedAtOnce) g_keep_until.store(now + kKeepMs, std::memory_order_relaxed);
@@ -230,7 +230,7 @@ size_t Large::ReleaseSlack(LargeSpan* span, ReleaseBatch& batch) {
     GranuleInfo& info = PageMap::Info(first + i);
     if (info.dirty == 0) continue;
     batch.AddPages(PageMap::AddressOf(first + i), info.dirty);
-    pages += CountPages(info.dirty);
+    pages += CountBits(info.dirty);
     info.dirty = 0;
     info.released_at = now;
   }

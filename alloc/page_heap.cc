@@ -21,7 +21,7 @@ namespace {
 
 size_t CountDirtyPages(size_t first, size_t granules) {
   size_t pages = 0;
-  for (size_t g = first; g < first + granules; ++g) pages += CountPages(PageMap::Info(g).dirty);
+  for (size_t g = first; g < first + granules; ++g) pages += CountBits(PageMap::Info(g).dirty);
   return pages;
 }
 
@@ -148,14 +148,10 @@ size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   lock_.Lock();
   FreeRun* run = Find(kDirty, searched);
   if (run == nullptr && alignment == 1 && PopulateFor(granules)) run = Find(kDirty, searched);
-  const bool clean = run == nullptr;
   if (run == nullptr) run = Find(kClean, searched);
   if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
   size_t first = PageMap::kNone;
-  if (run != nullptr) {
-    first = CarveAligned(run, granules, alignment);
-    if (clean) NoteCleanTaken(first, granules);
-  }
+  if (run != nullptr) first = CarveAligned(run, granules, alignment);
   lock_.Unlock();
   return first;
 }
@@ -187,67 +183,72 @@ namespace {
 
 constexpr uint32_t kBurstMs = 16;
 constexpr uint32_t kBurstPages = (1u << 20) / kPageSize;  // of clean memory within that time
+constexpr size_t kProbedPages = 4;                        // blocks that may be touched in part
 constexpr size_t kGrownHeap = 64u << 20;                  // smaller heaps take what they touch, page by page
-constexpr size_t kLargestPopulated = 1u << 20 >> kGranuleShift;
 
 }  // namespace
 
-void PageHeap::NoteCleanTaken(size_t first, size_t granules) {
+void PageHeap::NoteCleanTaken(uintptr_t start, size_t pages) {
   const uint32_t now = NowMs();
-  if (now - growth_.began_ms > kBurstMs) {
-    growth_.began_ms = now;
-    growth_.pages = 0;
+  if (now - growth_.began_ms.load(std::memory_order_relaxed) > kBurstMs) {
+    growth_.began_ms.store(now, std::memory_order_relaxed);
+    growth_.pages.store(0, std::memory_order_relaxed);
   }
-  growth_.pages += static_cast<uint32_t>(granules * kPagesPerGranule);
-  if (granules > 1) growth_.probes[growth_.next_probe++ % 8] = {first, granules};
+  growth_.pages.fetch_add(static_cast<uint32_t>(pages), std::memory_order_relaxed);
+  if (pages < kProbedPages) return;
+  const uint32_t next = growth_.next_probe.fetch_add(1, std::memory_order_relaxed);
+  growth_.probes[next % 8].store(start + kPageSize, std::memory_order_relaxed);
 }
 
-// Makes 2 MiB resident at once where that is what the burst at hand will do anyway: the heap has grown, headroom is
-// ample, clean pages are being taken fast, and large blocks taken a while ago have been touched nearly everywhere (slabs
-// always are: a new one is taken when the last is full). Lets go of the lock meanwhile. True if there is a dirty run now.
+// Makes huge pages resident where that is what the burst at hand will do anyway: the heap has grown, headroom is ample,
+// clean pages are being taken fast, and blocks of several pages taken lately have been touched beyond their first (those
+// within a page always are: a new page is taken when the last is full). Lets go of the lock meanwhile. True if there is
+// a dirty run for `granules` now.
 bool PageHeap::PopulateFor(size_t granules) {
+  const size_t run_granules = (granules + HugePages::kGranules - 1) & ~(HugePages::kGranules - 1);
+  if (run_granules > kSizeClasses[kClasses - 1].slab_granules) return false;
+  const size_t pages = run_granules * kPagesPerGranule;
   const size_t heap = Arena::Root().charged();
-  const size_t idle = (DirtyPages() + growth_.being_populated + HugePages::kPages) * kPageSize;
-  if (granules > kLargestPopulated || heap < kGrownHeap || idle > heap / 32 || !LimitGate::Ample()) return false;
-  if (growth_.pages < kBurstPages || NowMs() - growth_.began_ms > kBurstMs) return false;
+  const size_t idle = (DirtyPages() + growth_.being_populated + pages) * kPageSize;
+  if (heap < kGrownHeap || idle > heap / 32 || !LimitGate::Ample()) return false;
+  if (growth_.pages.load(std::memory_order_relaxed) < kBurstPages) return false;
+  if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > kBurstMs) return false;
   if (granules > 1) {
-    const auto probe = growth_.probes[growth_.next_probe % 8];  // the oldest
-    if (probe.first == PageMap::kNone) return false;
-    const size_t pages = probe.granules * kPagesPerGranule;
-    const size_t seen = pages < HugePages::kPages ? pages : HugePages::kPages;
-    const size_t touched = Os::ResidentPages(reinterpret_cast<void*>(PageMap::AddressOf(probe.first)), seen);
-    // The last granule of a block may be used in part.
-    if (touched + kPagesPerGranule < seen - seen / 8) {
-      growth_.pages = 0;
+    size_t touched = 0;
+    for (const auto& probe : growth_.probes) {
+      void* page = reinterpret_cast<void*>(probe.load(std::memory_order_relaxed));
+      touched += page != nullptr && Os::ResidentPages(page, 1) == 1;
+    }
+    // The latest may not have been written yet; threads take turns.
+    if (touched < 5) {
+      growth_.pages.store(0, std::memory_order_relaxed);
       return false;
     }
   }
-  const size_t searched = 2 * HugePages::kGranules - 1;
+  const size_t searched = run_granules + HugePages::kGranules - 1;
   FreeRun* run = Find(kClean, searched);
   if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
   if (run == nullptr) return false;
-  const size_t first = CarveAligned(run, HugePages::kGranules, HugePages::kGranules);
-  growth_.began_ms = NowMs();
-  growth_.being_populated += HugePages::kPages;
+  const size_t first = CarveAligned(run, run_granules, HugePages::kGranules);
+  growth_.began_ms.store(NowMs(), std::memory_order_relaxed);
+  growth_.being_populated += pages;
   lock_.Unlock();
 
-  void* region = reinterpret_cast<void*>(PageMap::AddressOf(first));
-  const bool populated = Os::PopulateHuge(region, HugePages::kPages * kPageSize);
+  const bool populated = Os::PopulateHuge(reinterpret_cast<void*>(PageMap::AddressOf(first)), pages * kPageSize);
   if (populated) {
-    HugePages::NoteHuge(first, HugePages::kGranules);
-    for (size_t g = first; g < first + HugePages::kGranules; ++g) {
+    HugePages::NoteHuge(first, run_granules);
+    for (size_t g = first; g < first + run_granules; ++g) {
       PageMap::Info(g).dirty = 0xffff;
       if (PageMap::Info(g).released_at != 0) Regret::NoteTaken(kPagesPerGranule / 4, PageMap::Info(g).released_at);
     }
-    Releaser::NoteDirty(HugePages::kPages);
+    Releaser::NoteDirty(pages);
   }
 
   lock_.Lock();
-  growth_.being_populated -= HugePages::kPages;
-  const size_t pages = populated ? HugePages::kPages : 0;
-  dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
-  Insert(first, HugePages::kGranules, pages, NowMs());
-  if (!populated) growth_.pages = 0;
+  growth_.being_populated -= pages;
+  if (populated) dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
+  else growth_.pages.store(0, std::memory_order_relaxed);
+  Insert(first, run_granules, populated ? pages : 0, NowMs());
   return populated;
 }
 

@@ -42,6 +42,10 @@ class PageHeap {
   // lock. Returns the bytes.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
 
+  // Clean pages of this heap are about to be touched, or may be: blocks of a slab, or a larger block.
+  void NoteCleanTaken(uintptr_t start, size_t pages);
+
+  int node() const { return node_; }
   size_t DirtyPages() const { return dirty_pages_.load(std::memory_order_relaxed); }
   Mutex& lock() { return lock_; }
 
@@ -58,16 +62,13 @@ class PageHeap {
   };
 
   // Evidence for growth at speed: the clean pages that were taken within a few ms, and where large blocks were put, to
-  // see whether the program touches what it asks for.
+  // see whether the program touches what it asks for. Written without a lock: evidence may be a little off.
   struct Growth {
-    uint32_t began_ms = 0;
-    uint32_t pages = 0;
-    uint32_t next_probe = 0;
-    uint32_t being_populated = 0;  // pages
-    struct {
-      size_t first = PageMap::kNone;
-      size_t granules = 0;
-    } probes[8];
+    std::atomic<uint32_t> began_ms{0};
+    std::atomic<uint32_t> pages{0};
+    std::atomic<uint32_t> next_probe{0};
+    std::atomic<uintptr_t> probes[8] = {};  // the second page of blocks of several
+    size_t being_populated = 0;             // pages; under the lock
   };
 
   FreeRun* Find(State state, size_t granules);
@@ -79,7 +80,6 @@ class PageHeap {
   size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
   bool Extend(size_t granules);
   bool PopulateFor(size_t granules);
-  void NoteCleanTaken(size_t first, size_t granules);
 
   Mutex lock_;
   int node_ = 0;

@@ -101,7 +101,7 @@ void Releaser::ReleaseRun(size_t first, size_t granules) {
     GranuleInfo& info = PageMap::Info(g);
     if (info.dirty == 0) continue;
     g_batch.AddPages(PageMap::AddressOf(g), info.dirty);
-    pages += CountPages(info.dirty);
+    pages += CountBits(info.dirty);
     info.dirty = 0;
     info.released_at = now;
   }

@@ -1,9 +1,11 @@
 // size_classes.h: the one table of block sizes. Constexpr; every row's waste is computed and asserted here.
 //
-// 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 32 KiB; larger
-// requests are rounded to pages (large.cc).
-// A slab is always one granule of 64 KiB: the bytes behind its last whole block are address space, not memory, beyond
-// the page in which that block ends.
+// 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 256 KiB; larger
+// requests are rounded to pages (large.cc). Up to 32 KiB a CPU's cache holds free blocks, and a slab is one granule of
+// 64 KiB: what is behind its last whole block is address space, not memory, beyond the page in which that block ends.
+// Above, a slab is 16 blocks of whole pages.
+//
+// Every slab has 16 units, the parts of it that are given back one by one: a page, or above 32 KiB a block.
 #pragma once
 
 #include <array>
@@ -19,11 +21,13 @@ inline constexpr size_t kGranuleShift = 16;
 inline constexpr size_t kPagesPerGranule = kGranuleSize / kPageSize;
 
 inline constexpr size_t kSmallMax = 1024;       // up to here the classes lie 16 bytes apart: the hit path
-inline constexpr size_t kSlabMax = 32768;       // the largest block that lives in a slab
+inline constexpr size_t kCachedMax = 32768;     // the largest block that a CPU's cache holds
+inline constexpr size_t kSlabMax = 262144;      // the largest block that lives in a slab
 inline constexpr size_t kFineClasses = kSmallMax / 16;
 inline constexpr size_t kStepsPerDoubling = 8;  // 1152, 1280, .. 2048, 2304, ..
-inline constexpr size_t kDoublings = 5;         // 1 Ki to 32 Ki
-inline constexpr size_t kClasses = kFineClasses + kStepsPerDoubling * kDoublings;
+inline constexpr size_t kCachedClasses = kFineClasses + kStepsPerDoubling * 5;  // 1 Ki to 32 Ki
+inline constexpr size_t kClasses = kCachedClasses + kStepsPerDoubling * 3;      // 32 Ki to 256 Ki
+inline constexpr size_t kUnits = 16;  // of a slab
 
 struct SizeClass {
   uint32_t size;    // bytes of a block
@@ -32,6 +36,8 @@ struct SizeClass {
   // 32 bits are below magic exactly when the offset is a multiple of size: with e = magic * size - 2^32 < size and
   // offset = q * size + r, the low bits are q * e + r * magic, where q * e < 2^16 < magic.
   uint32_t magic;
+  uint32_t unit_bytes;
+  uint16_t slab_granules;
   uint16_t cache_slots;  // most blocks that one CPU's cache holds
   uint16_t batch;        // blocks moved between a CPU's cache and the slabs at a time
 };
@@ -55,10 +61,13 @@ constexpr std::array<SizeClass, kClasses> MakeTable() {
   for (size_t i = 0; i < kClasses; ++i) {
     const uint32_t size = SizeOf(i);
     table[i].size = size;
-    table[i].blocks = static_cast<uint32_t>(kGranuleSize / size);
+    const bool cached = i < kCachedClasses;
+    table[i].unit_bytes = cached ? kPageSize : size;
+    table[i].slab_granules = static_cast<uint16_t>(table[i].unit_bytes * kUnits / kGranuleSize);
+    table[i].blocks = static_cast<uint32_t>(table[i].slab_granules * kGranuleSize / size);
     table[i].magic = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
-    table[i].cache_slots = static_cast<uint16_t>(Clamp(262144 / size, 4, 2048));
-    table[i].batch = static_cast<uint16_t>(Clamp(16384 / size, 2, 64));
+    table[i].cache_slots = static_cast<uint16_t>(cached ? Clamp(262144 / size, 4, 2048) : 0);
+    table[i].batch = static_cast<uint16_t>(cached ? Clamp(16384 / size, 2, 64) : 1);
   }
   return table;
 }
@@ -77,7 +86,7 @@ constexpr size_t ClassOf(size_t size) {
 // The smallest class whose blocks hold `size` bytes at multiples of `alignment` (a power of two): a slab begins at a
 // multiple of a granule, so that a class does if its size is one. kClasses: none, the block is large.
 constexpr size_t AlignedClassOf(size_t size, size_t alignment) {
-  if (size > kSlabMax || alignment > kSlabMax) return kClasses;
+  if (size > kSlabMax || alignment > kGranuleSize) return kClasses;
   size_t index = ClassOf(size);
   while (index < kClasses && (kSizeClasses[index].size & (alignment - 1)) != 0) ++index;
   return index;
@@ -94,10 +103,14 @@ constexpr bool TableHolds() {
     // Inside a block at most 12.5 %, or the 15 bytes that an alignment of 16 costs.
     if (size - smallest > 15 && (size - smallest) * 8 > size) return false;
     const uint64_t error = kSizeClasses[i].magic * size - (uint64_t{1} << 32);
-    if (error >= size || kSizeClasses[i].magic <= kGranuleSize + size) return false;
-    if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots) return false;
+    if (i < kCachedClasses) {
+      if (error >= size || kSizeClasses[i].magic <= kGranuleSize + size) return false;
+      if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots) return false;
+    } else {
+      if (kSizeClasses[i].blocks != kUnits || size % kPageSize != 0) return false;
+    }
   }
-  return kSizeClasses[kClasses - 1].size == kSlabMax;
+  return kSizeClasses[kCachedClasses - 1].size == kCachedMax && kSizeClasses[kClasses - 1].size == kSlabMax;
 }
 static_assert(TableHolds());
 

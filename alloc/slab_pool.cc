@@ -1,6 +1,8 @@
 // slab_pool.cc: see slab_pool.h.
 #include "alloc/slab_pool.h"
 
+#include <string.h>
+
 #include "alloc/arena.h"
 #include "alloc/clock.h"
 #include "alloc/metadata.h"
@@ -20,15 +22,19 @@ void Subtract(std::atomic<size_t>& counter, size_t n) {
   counter.store(counter.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
 }
 
-uint16_t EmptyPages(const Slab* slab) {
-  uint16_t mask = 0;
-  for (size_t page = 0; page < kPagesPerGranule; ++page) {
-    mask = static_cast<uint16_t>(mask | (slab->live[page] == 0) << page);
+uint16_t DirtyUnits(const Slab* slab) {
+  uint16_t empty = 0;
+  for (size_t unit = 0; unit < kUnits; ++unit) {
+    empty = static_cast<uint16_t>(empty | (slab->live[unit] == 0) << unit);
   }
-  return mask;
+  return static_cast<uint16_t>(empty & ~slab->clean);
 }
 
-uint16_t DirtyPages(const Slab* slab) { return static_cast<uint16_t>(EmptyPages(slab) & ~slab->clean); }
+void AddUnits(ReleaseBatch& batch, const Slab* slab, uint16_t units, size_t unit_bytes) {
+  for (; units != 0; units = static_cast<uint16_t>(units & (units - 1))) {
+    batch.Add(slab->start + static_cast<size_t>(__builtin_ctz(units)) * unit_bytes, unit_bytes);
+  }
+}
 
 }  // namespace
 
@@ -41,11 +47,55 @@ void SlabPool::Start(Arena* arena, PageHeap* heap, size_t size_class, bool hit_p
 
 size_t SlabPool::ExtraBytes() const { return (kSizeClasses[size_class_].blocks + 63) / 64 * sizeof(uint64_t); }
 
-uint16_t SlabPool::PagesOf(size_t index) const {
+uint16_t SlabPool::UnitsOf(size_t index) const {
+  if (size_class_ >= kCachedClasses) return static_cast<uint16_t>(1u << index);
   const size_t size = kSizeClasses[size_class_].size;
   const size_t first = index * size >> kPageShift;
   const size_t last = (index * size + size - 1) >> kPageShift;
   return static_cast<uint16_t>((2u << last) - (1u << first));
+}
+
+// The masks of a run become the slab's: which units are clean. Of a block of several pages all are resident or none.
+void SlabPool::TakeMasks(Slab* slab, size_t first) {
+  const SizeClass& row = kSizeClasses[size_class_];
+  for (size_t g = first; g < first + row.slab_granules; ++g) {
+    if (PageMap::Info(g).released_at != 0) slab->released_at = PageMap::Info(g).released_at;
+  }
+  if (row.unit_bytes == kPageSize) {
+    slab->clean = static_cast<uint16_t>(~PageMap::Info(first).dirty);
+    PageMap::Info(first).dirty = 0;
+    return;
+  }
+  const size_t unit_pages = row.unit_bytes / kPageSize;
+  for (size_t unit = 0; unit < kUnits; ++unit) {
+    size_t dirty = 0;
+    for (size_t page = unit * unit_pages; page < (unit + 1) * unit_pages; ++page) {
+      dirty += PageMap::Info(first + page / kPagesPerGranule).dirty >> page % kPagesPerGranule & 1;
+    }
+    if (dirty == unit_pages) continue;
+    slab->clean = static_cast<uint16_t>(slab->clean | 1u << unit);
+    if (dirty == 0) continue;
+    const Range range = {reinterpret_cast<void*>(slab->start + unit * row.unit_bytes), row.unit_bytes};
+    Os::Release(&range, 1);
+  }
+  for (size_t g = first; g < first + row.slab_granules; ++g) {
+    if (PageMap::Info(g).dirty != 0) PageMap::Info(g).dirty = 0;
+  }
+}
+
+// The opposite, before the granules go to the page heap.
+void SlabPool::LeaveMasks(const Slab* slab, size_t first) {
+  const SizeClass& row = kSizeClasses[size_class_];
+  const size_t unit_pages = row.unit_bytes / kPageSize;
+  for (size_t unit = 0; unit < kUnits; ++unit) {
+    if ((slab->clean >> unit & 1) != 0) continue;
+    for (size_t page = unit * unit_pages; page < (unit + 1) * unit_pages; ++page) {
+      GranuleInfo& info = PageMap::Info(first + page / kPagesPerGranule);
+      info.dirty = static_cast<uint16_t>(info.dirty | 1u << page % kPagesPerGranule);
+    }
+  }
+  if (slab->released_at == 0) return;
+  for (size_t g = first; g < first + row.slab_granules; ++g) PageMap::Info(g).released_at = slab->released_at;
 }
 
 unsigned SlabPool::BucketOf(const Slab* slab) const {
@@ -84,63 +134,63 @@ void SlabPool::BecameDirty(Slab* slab) {
 Slab* SlabPool::NewSlab() {
   auto* slab = Metadata::New<Slab>(ExtraBytes());
   if (slab == nullptr) return nullptr;
-  const size_t granule = heap_->Allocate(1, 1);
-  if (granule == PageMap::kNone) {
-    Metadata::Delete(slab, ExtraBytes());
-    return nullptr;
-  }
-  GranuleInfo& info = PageMap::Info(granule);
-  const size_t resident = CountPages(info.dirty);
-  if (!arena_->Charge(resident * kPageSize)) {
-    heap_->Free(granule, 1);
-    Metadata::Delete(slab, ExtraBytes());
-    return nullptr;
-  }
   const SizeClass& row = kSizeClasses[size_class_];
+  const size_t first = heap_->Allocate(row.slab_granules, 1);
+  if (first == PageMap::kNone) {
+    Metadata::Delete(slab, ExtraBytes());
+    return nullptr;
+  }
+  slab->start = PageMap::AddressOf(first);
+  TakeMasks(slab, first);
+  const size_t resident = CountBits(static_cast<uint16_t>(~slab->clean)) * row.unit_bytes;
+  if (!arena_->Charge(resident)) {
+    LeaveMasks(slab, first);
+    heap_->Free(first, row.slab_granules);
+    Metadata::Delete(slab, ExtraBytes());
+    return nullptr;
+  }
   slab->cache = hot::caches + HeaderOffset(size_class_);
   slab->magic = hit_path_ ? row.magic : 0;
   slab->kind = SpanKind::kSlab;
+  slab->node = static_cast<uint8_t>(heap_->node());
   slab->size_class = static_cast<uint8_t>(size_class_);
-  slab->start = PageMap::AddressOf(granule);
   slab->pool = this;
   slab->free_blocks = static_cast<uint16_t>(row.blocks);
-  slab->clean = static_cast<uint16_t>(~info.dirty);
-  slab->released_at = info.released_at;
-  info.dirty = 0;
   for (size_t i = 0; i < row.blocks; i += 64) {
     slab->free_bits[i / 64] = row.blocks - i >= 64 ? ~uint64_t{0} : (uint64_t{1} << (row.blocks - i)) - 1;
   }
   Add(ledger_.slabs, 1);
-  Add(ledger_.resident_pages, resident);
-  Add(ledger_.dirty_pages, resident);
+  Add(ledger_.resident_pages, resident / kPageSize);
+  Add(ledger_.dirty_pages, resident / kPageSize);
   if (resident != 0) BecameDirty(slab);
   Link(slab);
-  PageMap::Set(granule, slab);
+  for (size_t g = first; g < first + row.slab_granules; ++g) PageMap::Set(g, slab);
   return slab;
 }
 
 void SlabPool::Retire(Slab* slab) {
-  const size_t granule = PageMap::GranuleOf(slab->start);
-  const size_t resident = CountPages(static_cast<uint16_t>(~slab->clean));
-  PageMap::Set(granule, &PageMap::no_span);
+  const SizeClass& row = kSizeClasses[size_class_];
+  const size_t first = PageMap::GranuleOf(slab->start);
+  const size_t resident = CountBits(static_cast<uint16_t>(~slab->clean)) * row.unit_bytes;
+  for (size_t g = first; g < first + row.slab_granules; ++g) PageMap::Set(g, &PageMap::no_span);
   Unlink(slab);
   if (slab->in_dirty_list) dirty_.Remove(slab);
   Subtract(ledger_.slabs, 1);
-  Subtract(ledger_.resident_pages, resident);
-  Subtract(ledger_.dirty_pages, CountPages(DirtyPages(slab)));
-  arena_->Uncharge(resident * kPageSize);
-  PageMap::Info(granule).dirty = static_cast<uint16_t>(~slab->clean);
-  PageMap::Info(granule).released_at = slab->released_at;
+  Subtract(ledger_.resident_pages, resident / kPageSize);
+  Subtract(ledger_.dirty_pages, CountBits(DirtyUnits(slab)) * UnitPages());
+  arena_->Uncharge(resident);
+  LeaveMasks(slab, first);
   Metadata::Delete(slab, ExtraBytes());
-  heap_->Free(granule, 1);
+  heap_->Free(first, row.slab_granules);
 }
 
-// Makes the pages resident that are not; false if a strict bound has no room for them.
-bool SlabPool::MakeResident(Slab* slab, uint16_t pages) {
-  const uint16_t fresh = static_cast<uint16_t>(slab->clean & pages);
+// Makes the units resident that are not; false if a strict bound has no room for them.
+bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
+  const uint16_t fresh = static_cast<uint16_t>(slab->clean & units);
   if (fresh == 0) return true;
-  const size_t count = CountPages(fresh);
+  const size_t count = CountBits(fresh) * UnitPages();
   if (!arena_->Charge(count * kPageSize)) return false;
+  heap_->NoteCleanTaken(slab->start + static_cast<size_t>(__builtin_ctz(fresh)) * UnitPages() * kPageSize, count);
   slab->clean = static_cast<uint16_t>(slab->clean & ~fresh);
   Add(ledger_.resident_pages, count);
   Add(ledger_.dirty_pages, count);
@@ -152,14 +202,14 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t pages) {
   return true;
 }
 
-// `count` more blocks that touch the page are out of the slab.
-void SlabPool::UsePage(Slab* slab, size_t page, size_t count) {
-  if (slab->live[page] == 0) Subtract(ledger_.dirty_pages, 1);
-  slab->live[page] = static_cast<uint16_t>(slab->live[page] + count);
+// `count` more blocks that touch the unit are out of the slab.
+void SlabPool::UseUnit(Slab* slab, size_t unit, size_t count) {
+  if (slab->live[unit] == 0) Subtract(ledger_.dirty_pages, UnitPages());
+  slab->live[unit] = static_cast<uint16_t>(slab->live[unit] + count);
 }
 
-// Up to `count` of the blocks [index, behind), all of which touch no page but `page`.
-size_t SlabPool::TakeWithin(Slab* slab, size_t page, size_t index, size_t behind, void** blocks, size_t count) {
+// Up to `count` of the blocks [index, behind), all of which touch no unit but this one.
+size_t SlabPool::TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count) {
   const size_t size = kSizeClasses[size_class_].size;
   size_t taken = 0;
   while (index < behind && taken < count) {
@@ -168,7 +218,7 @@ size_t SlabPool::TakeWithin(Slab* slab, size_t page, size_t index, size_t behind
     const uint64_t range = (~uint64_t{0} << index % 64) & (~uint64_t{0} >> (word + 1) * 64 - word_end);
     uint64_t bits = slab->free_bits[word] & range;
     if (bits != 0) {
-      if (!MakeResident(slab, static_cast<uint16_t>(1u << page))) break;
+      if (!MakeResident(slab, static_cast<uint16_t>(1u << unit))) break;
       const uint64_t before = bits;
       for (; bits != 0 && taken < count; bits &= bits - 1) {
         const size_t block = word * 64 + static_cast<size_t>(__builtin_ctzll(bits));
@@ -179,44 +229,42 @@ size_t SlabPool::TakeWithin(Slab* slab, size_t page, size_t index, size_t behind
     index = word_end;
   }
   if (taken > 0) {
-    UsePage(slab, page, taken);
+    UseUnit(slab, unit, taken);
     slab->free_blocks = static_cast<uint16_t>(slab->free_blocks - taken);
   }
   return taken;
 }
 
-// The block, if it is free: for those that touch several pages.
+// The block, if it is free: for those that touch several units.
 bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
   const uint64_t bit = uint64_t{1} << index % 64;
-  const uint16_t pages = PagesOf(index);
-  if ((slab->free_bits[index / 64] & bit) == 0 || !MakeResident(slab, pages)) return false;
+  const uint16_t units = UnitsOf(index);
+  if ((slab->free_bits[index / 64] & bit) == 0 || !MakeResident(slab, units)) return false;
   slab->free_bits[index / 64] &= ~bit;
   --slab->free_blocks;
-  for (size_t page = 0; page < kPagesPerGranule; ++page) {
-    if ((pages >> page & 1) != 0) UsePage(slab, page, 1);
+  for (size_t unit = 0; unit < kUnits; ++unit) {
+    if ((units >> unit & 1) != 0) UseUnit(slab, unit, 1);
   }
   *block = reinterpret_cast<void*>(slab->start + index * kSizeClasses[size_class_].size);
   return true;
 }
 
-// Page by page, resident ones first.
+// Unit by unit, resident ones first.
 size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count) {
-  const size_t size = kSizeClasses[size_class_].size;
-  const size_t total = kSizeClasses[size_class_].blocks;
+  const SizeClass& row = kSizeClasses[size_class_];
   size_t taken = 0;
   for (const bool resident_only : {true, false}) {
     if (resident_only ? slab->clean == 0xffff : slab->clean == 0) continue;
-    size_t first = 0;  // block that starts in the page or behind it
-    for (size_t page = 0; page < kPagesPerGranule && taken < count && first < total; ++page) {
-      const size_t page_end = (page + 1) * kPageSize;
+    size_t first = 0;  // block that starts in the unit or behind it
+    for (size_t unit = 0; unit < kUnits && taken < count && first < row.blocks; ++unit) {
+      const size_t unit_end = (unit + 1) * row.unit_bytes;
       const size_t begin = first;
-      const size_t next = (page_end + size - 1) / size;
-      first = next;
-      if (resident_only && (slab->clean >> page & 1) != 0) continue;
-      const size_t behind = next < total ? next : total;
-      const bool across = behind > begin && behind * size > page_end;
-      taken += TakeWithin(slab, page, begin, across ? behind - 1 : behind, blocks + taken, count - taken);
-      if (across && taken < count && (!resident_only || (slab->clean & PagesOf(behind - 1)) == 0) &&
+      first = (unit_end + row.size - 1) / row.size;
+      if (resident_only && (slab->clean >> unit & 1) != 0) continue;
+      const size_t behind = first < row.blocks ? first : row.blocks;
+      const bool across = behind > begin && behind * row.size > unit_end;
+      taken += TakeWithin(slab, unit, begin, across ? behind - 1 : behind, blocks + taken, count - taken);
+      if (across && taken < count && (!resident_only || (slab->clean & UnitsOf(behind - 1)) == 0) &&
           TakeAcross(slab, behind - 1, blocks + taken)) {
         ++taken;
       }
@@ -234,7 +282,7 @@ size_t SlabPool::Take(void** blocks, size_t count) {
     if (slab == nullptr) break;
     const size_t got = TakeFrom(slab, blocks + taken, count - taken);
     taken += got;
-    if (slab->in_dirty_list && DirtyPages(slab) == 0) {
+    if (slab->in_dirty_list && DirtyUnits(slab) == 0) {
       dirty_.Remove(slab);
       slab->in_dirty_list = false;
     }
@@ -249,17 +297,16 @@ size_t SlabPool::Take(void** blocks, size_t count) {
 void SlabPool::PutBlock(Slab* slab, void* block) {
   const SizeClass& row = kSizeClasses[size_class_];
   const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
-  const size_t index = offset * row.magic >> 32;
+  const size_t index = size_class_ < kCachedClasses ? offset * row.magic >> 32 : offset / row.size;
   const uint64_t bit = uint64_t{1} << index % 64;
   if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
   if ((slab->free_bits[index / 64] & bit) != 0) Misuse::DoubleFree(block, row.size);
   slab->free_bits[index / 64] |= bit;
   ++slab->free_blocks;
-  for (uint16_t rest = PagesOf(index); rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
-    const unsigned page = static_cast<unsigned>(__builtin_ctz(rest));
-    if (--slab->live[page] == 0) {
-      Add(ledger_.dirty_pages, 1);
-      Releaser::NoteDirty(1);
+  for (uint16_t rest = UnitsOf(index); rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
+    if (--slab->live[__builtin_ctz(rest)] == 0) {
+      Add(ledger_.dirty_pages, UnitPages());
+      Releaser::NoteDirty(UnitPages());
       BecameDirty(slab);
     }
   }
@@ -298,13 +345,13 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
         if (slab == nullptr || static_cast<int32_t>(slab->dirty_since - cutoff_ms) > 0) break;
         dirty_.Remove(slab);
         slab->in_dirty_list = false;
-        slab->releasing = DirtyPages(slab);
+        slab->releasing = DirtyUnits(slab);
         if (slab->releasing == 0) continue;
         // Out of the lists nobody takes a block of it. Closed to the hit path so that a second free of a block whose
         // page has been given back (its mark is gone) is still noticed.
         Unlink(slab);
         slab->magic = 0;
-        batch.AddPages(slab->start, slab->releasing);
+        AddUnits(batch, slab, slab->releasing, kSizeClasses[size_class_].unit_bytes);
         taken[count++] = slab;
       }
     }
@@ -314,7 +361,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
     MutexLock lock(lock_);
     for (size_t i = 0; i < count; ++i) {
       Slab* slab = taken[i];
-      const size_t pages = CountPages(slab->releasing);
+      const size_t pages = CountBits(slab->releasing) * UnitPages();
       slab->clean = static_cast<uint16_t>(slab->clean | slab->releasing);
       slab->given_back = static_cast<uint16_t>(slab->given_back | slab->releasing);
       slab->releasing = 0;
@@ -334,8 +381,8 @@ void SlabPool::Destroy() {
   for (auto& bucket : buckets_) {
     while (Slab* slab = bucket.Head()) {
       // As if every block had come home.
-      __builtin_memset(slab->live, 0, sizeof(slab->live));
-      ledger_.dirty_pages.store(CountPages(DirtyPages(slab)), std::memory_order_relaxed);
+      memset(slab->live, 0, sizeof(slab->live));
+      ledger_.dirty_pages.store(CountBits(DirtyUnits(slab)) * UnitPages(), std::memory_order_relaxed);
       Retire(slab);
     }
   }

@@ -51,10 +51,12 @@ class SlabPool {
   static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
 
   size_t TakeFrom(Slab* slab, void** blocks, size_t count);
-  size_t TakeWithin(Slab* slab, size_t page, size_t index, size_t behind, void** blocks, size_t count);
+  size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);
-  bool MakeResident(Slab* slab, uint16_t pages);
-  void UsePage(Slab* slab, size_t page, size_t count);
+  bool MakeResident(Slab* slab, uint16_t units);
+  void UseUnit(Slab* slab, size_t unit, size_t count);
+  void TakeMasks(Slab* slab, size_t first);
+  void LeaveMasks(const Slab* slab, size_t first);
   void PutBlock(Slab* slab, void* block);
   Slab* NewSlab();
   void Retire(Slab* slab);
@@ -63,7 +65,8 @@ class SlabPool {
   void Relink(Slab* slab);
   void BecameDirty(Slab* slab);
   unsigned BucketOf(const Slab* slab) const;
-  uint16_t PagesOf(size_t index) const;
+  uint16_t UnitsOf(size_t index) const;
+  size_t UnitPages() const { return kSizeClasses[size_class_].unit_bytes / kPageSize; }
   size_t ExtraBytes() const;
 
   Mutex lock_;

@@ -1,7 +1,7 @@
 // span.h: what an entry of the page map points to. Spans live in metadata, beside the memory that they describe.
 //
 //   kNone   no_span: address space that no span begins at (the inside of a run, or a gap)
-//   kSlab   one granule cut into blocks of one class; owned by a SlabPool          (slab_pool.h)
+//   kSlab   one or more granules cut into blocks of one class; owned by a SlabPool          (slab_pool.h)
 //   kLarge  a run of granules that holds one block; owned by an Arena              (large.cc)
 //   kFree   a run of granules without an owner; owned by a PageHeap                (page_heap.h)
 //   kBusy   a free run whose pages are being given back; owned by who does that    (page_heap.cc)
@@ -31,7 +31,7 @@ struct Span {
 };
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.
-constexpr size_t CountPages(uint16_t mask) {
+constexpr size_t CountBits(uint16_t mask) {
   uint32_t bits = mask - (mask >> 1 & 0x5555u);
   bits = (bits & 0x3333u) + (bits >> 2 & 0x3333u);
   bits = (bits + (bits >> 4)) & 0x0f0fu;
@@ -39,24 +39,24 @@ constexpr size_t CountPages(uint16_t mask) {
 }
 
 // State of a block: a bit in free_bits, set while the block is in the slab, clear while it is live or in a CPU's cache.
-// State of a page: `live[page]` blocks that are out of the slab touch it; resident unless its bit in `clean` is set.
-// A page with live == 0 that is resident is dirty. `releasing`: being given back, its blocks must not be taken.
+// State of a unit: `live[unit]` blocks that are out of the slab touch it; resident unless its bit in `clean` is set.
+// A unit with live == 0 that is resident is dirty. `releasing`: being given back, its blocks must not be taken.
 // All but the Span part belongs to the pool's lock.
 struct Slab : Span {
   SlabPool* pool = nullptr;
   Slab* next = nullptr;  // in the pool's list of this fullness
   Slab* prev = nullptr;
-  Slab* dirty_next = nullptr;  // in the pool's list of slabs with dirty pages
+  Slab* dirty_next = nullptr;  // in the pool's list of slabs with dirty units
   Slab* dirty_prev = nullptr;
   bool in_dirty_list = false;
   uint8_t bucket = 0;
   uint16_t free_blocks = 0;
   uint16_t clean = 0;
   uint16_t releasing = 0;
-  uint16_t given_back = 0;   // clean pages that once held blocks
-  uint32_t dirty_since = 0;  // ms, of the page that became dirty last
+  uint16_t given_back = 0;   // clean units that once held blocks
+  uint32_t dirty_since = 0;  // ms, of the unit that became dirty last
   uint32_t released_at = 0;  // ms; 0: never
-  uint16_t live[kPagesPerGranule] = {};
+  uint16_t live[kUnits] = {};
   uint64_t free_bits[];
 };
 
