@@ -88,6 +88,10 @@ void ControlGroup::Enter(pid_t process) const {
 
 std::string ControlGroup::Read(const std::string& file) const { return ReadWhole(path_ + "/" + file); }
 
+uint64_t ControlGroup::Used() const {
+  return ParseNumber(Read(Own().version == 2 ? "memory.current" : "memory.usage_in_bytes"), 0);
+}
+
 uint64_t ControlGroup::OomKills() const {
   return ParseMemoryEvents(Read(Own().version == 2 ? "memory.events" : "memory.oom_control")).oom_kill;
 }

@@ -34,6 +34,7 @@ class ControlGroup {
   int SetHigh(uint64_t bytes);  // v2
   void Enter(pid_t process) const;
 
+  uint64_t Used() const;  // all that is charged, page cache too
   uint64_t OomKills() const;
   uint64_t Event(const std::string& name) const;  // v2: a count of memory.events
   std::string Read(const std::string& file) const;
