@@ -140,15 +140,16 @@ void Arena::ReturnEverything() {
 bool Arena::GrowUpwards(size_t bytes, bool may_refuse) {
   for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
     const size_t now = arena->charged_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-    if (now > arena->bound_.load(std::memory_order_relaxed)) {
-      if (may_refuse || arena->strict_.load(std::memory_order_relaxed)) {
-        for (Arena* undo = this;; undo = undo->parent_) {
-          undo->charged_.fetch_sub(bytes, std::memory_order_relaxed);
-          if (undo == arena) return false;
-        }
-      }
-      arena->overruns_.fetch_add(1, std::memory_order_relaxed);
+    const bool refuses = may_refuse || arena->strict_.load(std::memory_order_relaxed);
+    if (now <= arena->bound_.load(std::memory_order_relaxed) || !refuses) continue;
+    for (Arena* undo = this;; undo = undo->parent_) {
+      undo->charged_.fetch_sub(bytes, std::memory_order_relaxed);
+      if (undo == arena) return false;
     }
+  }
+  for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
+    const size_t now = arena->charged_.load(std::memory_order_relaxed);
+    if (now > arena->bound_.load(std::memory_order_relaxed)) arena->overruns_.fetch_add(1, std::memory_order_relaxed);
     size_t peak = arena->peak_.load(std::memory_order_relaxed);
     while (now > peak && !arena->peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
     }
@@ -249,7 +250,10 @@ void* Arena::Allocate(size_t size, size_t alignment) {
   if (!LimitGate::Pass(0)) return nullptr;
   SlabPool* pool = Pool(size_class);
   void* block = nullptr;
-  return pool != nullptr && pool->Take(&block, 1) == 1 ? block : nullptr;
+  if (pool == nullptr || pool->Take(&block, 1) == 1) return block;
+  // Its own dirty pages may be what fills the bound.
+  if (Releaser::ReleaseArena(this) > 0) pool->Take(&block, 1);
+  return block;
 }
 
 void Arena::AddLarge(LargeSpan* span, size_t slack_pages) {

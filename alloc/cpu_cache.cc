@@ -102,7 +102,11 @@ bool CpuCaches::Start() {
   const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
   void* headers = Os::Map(nullptr, header_bytes);
   void* caches = Os::Map(nullptr, cache_bytes);
-  if (headers == nullptr || caches == nullptr) return false;
+  if (headers == nullptr || caches == nullptr) {
+    if (headers != nullptr) Os::Unmap(headers, header_bytes);
+    if (caches != nullptr) Os::Unmap(caches, cache_bytes);
+    return false;
+  }
   Metadata::Count(static_cast<ptrdiff_t>(header_bytes));
   caches_ = static_cast<Cache*>(caches);
   hot::caches = reinterpret_cast<uintptr_t>(headers);

@@ -34,10 +34,10 @@ void ForEachLockBehindCaches(F f) {
 }
 
 void Prepare() {
-  Rcu::BeforeFork();
   ForEachLockBeforeCaches([](Mutex& mutex) { mutex.LockForFork(); });
   CpuCaches::StopForFork();
   ForEachLockBehindCaches([](Mutex& mutex) { mutex.LockForFork(); });
+  Rcu::BeforeFork();  // innermost: a first read section takes urcu's lock under ours
   Mutex::BeginFork();
 }
 
@@ -50,13 +50,13 @@ void ReleaseAll(F f, bool child) {
 }
 
 void InParent() {
-  ReleaseAll([](Mutex& mutex) { mutex.UnlockAfterFork(); }, false);
   Rcu::AfterForkInParent();
+  ReleaseAll([](Mutex& mutex) { mutex.UnlockAfterFork(); }, false);
 }
 
 void InChild() {
-  ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
   Rcu::AfterForkInChild();
+  ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
   LimitGate::ForgetInChild();
   Releaser::ForgetInChild();
   Consumers::ForgetInChild();

@@ -21,17 +21,12 @@ namespace {
 
 constinit Mutex g_start_lock;
 constinit std::atomic<bool> g_started{false};
-constinit bool g_failed = false;
 
 [[gnu::noinline, gnu::cold]] bool Start() {
   {
     MutexLock lock(g_start_lock);
-    if (g_failed) return false;
     if (g_started.load(std::memory_order_relaxed)) return true;
-    if (!CpuCaches::Start()) {
-      g_failed = true;
-      return false;
-    }
+    if (!CpuCaches::Start()) return false;
     RootHeap::Start();
     Config::Read();
     hot::fast_limit = kSmallMax + 1;

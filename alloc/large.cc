@@ -118,7 +118,12 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
     return nullptr;
   }
   span->node = static_cast<uint8_t>(RootHeap::CurrentNode());
-  const size_t first = HeapOf(span).Allocate(granules, alignment <= kGranuleSize ? 1 : alignment >> kGranuleShift);
+  const size_t granule_alignment = alignment <= kGranuleSize ? 1 : alignment >> kGranuleShift;
+  size_t first = HeapOf(span).Allocate(granules, granule_alignment);
+  if (first == PageMap::kNone) {  // no address space: clean and dirty runs may join
+    Releaser::ReclaimNow();
+    first = HeapOf(span).Allocate(granules, granule_alignment);
+  }
   if (first == PageMap::kNone) {
     arena->Uncharge(bytes);
     Metadata::Delete(span);

@@ -12,6 +12,9 @@
 namespace neap {
 namespace {
 
+// Without a limit too: one may be set later.
+constexpr size_t kUnlimitedAllowance = 64u << 20;
+
 constinit Mutex g_lock;
 constinit LimitReader g_reader;
 constinit LimitWatcher g_watcher;
@@ -46,7 +49,7 @@ uint32_t LimitGate::Refresh() {
   const uint32_t level = static_cast<uint32_t>(reading.level);
   level_.store(level, std::memory_order_relaxed);
   grown_.store(0, std::memory_order_relaxed);
-  allowance_.store(reading.headroom == kNoLimit ? SIZE_MAX / 2 : GrowthAllowance(reading.headroom),
+  allowance_.store(reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom),
                    std::memory_order_relaxed);
   g_watcher.Aim(g_reader);
   return level;

@@ -12,7 +12,8 @@ namespace neap {
 namespace {
 
 constexpr size_t kUnit = 64;
-constexpr size_t kListed = 16384;  // larger objects (none is freed often) are rounded to pages and listed as one size
+constexpr size_t kListed = 16384;  // larger objects are never freed
+constexpr size_t kSmallestChunk = 64 * 1024;
 constexpr size_t kFirstChunk = 256 * 1024;
 constexpr size_t kLargestChunk = 4096 * 1024;
 
@@ -43,6 +44,10 @@ void* Metadata::Allocate(size_t bytes) {
       if (bytes > g_end - g_next) {
         size_t chunk = bytes > g_chunk ? bytes : g_chunk;
         uintptr_t begin = reinterpret_cast<uintptr_t>(Os::Map(nullptr, chunk));
+        if (begin == 0) {  // a limit on address space, perhaps
+          chunk = bytes > kSmallestChunk ? bytes : kSmallestChunk;
+          begin = reinterpret_cast<uintptr_t>(Os::Map(nullptr, chunk));
+        }
         if (begin == 0) return nullptr;
         Os::SetHuge(reinterpret_cast<void*>(begin), chunk, false);
         g_next = begin;
@@ -64,10 +69,6 @@ void* Metadata::Allocate(size_t bytes) {
 
 void Metadata::Free(void* memory, size_t bytes) {
   bytes = Rounded(bytes);
-  if (bytes > kListed) {
-    Os::Unmap(memory, bytes);
-    return;
-  }
   auto* object = static_cast<FreeObject*>(memory);
   MutexLock lock(g_lock);
   object->next = g_free[bytes / kUnit];

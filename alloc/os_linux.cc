@@ -194,7 +194,11 @@ uint64_t Os::ProcessCpuNs() { return Nanoseconds(CLOCK_PROCESS_CPUTIME_ID); }
 int Os::PossibleCpus() {
   const int highest = HighestInList("/sys/devices/system/cpu/possible");
   if (highest >= 0) return highest + 1;
-  return 1024;  // no /sys: more than the kernel can number is memory that is never touched
+  // No /sys: the kernel's own mask is as long as its numbers go.
+  KeepErrno keep;
+  unsigned long mask[128];
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+  return bytes > 0 ? static_cast<int>(bytes * 8) : 1024;
 }
 
 int Os::AllowedCpus() {

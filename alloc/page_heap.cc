@@ -84,7 +84,7 @@ FreeRun* PageHeap::Join(FreeRun* run) {
 }
 
 // The counts of the pieces are known to the caller; the run's total is in dirty_pages_.
-void PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since) {
+bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since) {
   auto* run = Metadata::New<FreeRun>();
   if (run == nullptr) {
     // Without a record the address space is lost, but the memory must not be.
@@ -92,15 +92,18 @@ void PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_
     Os::Release(&range, 1);
     for (size_t g = first; g < first + granules; ++g) PageMap::Info(g).dirty = 0;
     dirty_pages_.fetch_sub(dirty_pages, std::memory_order_relaxed);
-    return;
+    return false;
   }
-  run->kind = SpanKind::kFree;
+  // Join of another node may be looking at this memory through the entry of a span that was deleted meanwhile: it must
+  // not see a free run of its own node.
   run->node = static_cast<uint8_t>(node_);
+  __atomic_store_n(&run->kind, SpanKind::kFree, __ATOMIC_RELEASE);
   run->start = PageMap::AddressOf(first);
   run->granules = granules;
   run->dirty_pages = dirty_pages;
   run->since = since;
   Link(Join(run));
+  return true;
 }
 
 // Takes [first, first + granules) out of the run, which is in the bins, and puts back what is left on either side.
@@ -138,8 +141,7 @@ bool PageHeap::Extend(size_t granules) {
   size_t mapped = 0;
   const size_t first = PageMap::Extend(granules, bound_node_, &mapped);
   if (first == PageMap::kNone) return false;
-  Insert(first, mapped, 0, NowMs());
-  return true;
+  return Insert(first, mapped, 0, NowMs());
 }
 
 size_t PageHeap::Allocate(size_t granules, size_t alignment) {

@@ -75,7 +75,7 @@ class PageHeap {
   void Link(FreeRun* run);
   void Unlink(FreeRun* run);
   FreeRun* Join(FreeRun* run);
-  void Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
+  bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
   void Carve(FreeRun* run, size_t first, size_t granules);
   size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
   bool Extend(size_t granules);

@@ -10,9 +10,10 @@
 
 namespace neap {
 
+asm(".pushsection .data.neap_hot, \"aw\"\n\t.balign 64\n\t.popsection");  // all in one cache line
 #define NEAP_HOT constinit __attribute__((section(".data.neap_hot")))
 namespace hot {
-alignas(64) NEAP_HOT size_t fast_limit = 0;
+NEAP_HOT size_t fast_limit = 0;
 NEAP_HOT ptrdiff_t rseq_area = 0;
 NEAP_HOT ptrdiff_t rseq_cpu = 0;
 NEAP_HOT uintptr_t caches = 0;

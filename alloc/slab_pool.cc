@@ -47,6 +47,10 @@ void SlabPool::Start(Arena* arena, PageHeap* heap, size_t size_class, bool hit_p
 
 size_t SlabPool::ExtraBytes() const { return (kSizeClasses[size_class_].blocks + 63) / 64 * sizeof(uint64_t); }
 
+size_t SlabPool::ResidentBytes(const Slab* slab) const {
+  return CountBits(static_cast<uint16_t>(~slab->clean)) * kSizeClasses[size_class_].unit_bytes;
+}
+
 uint16_t SlabPool::UnitsOf(size_t index) const {
   if (size_class_ >= kCachedClasses) return static_cast<uint16_t>(1u << index);
   const size_t size = kSizeClasses[size_class_].size;
@@ -131,7 +135,8 @@ void SlabPool::BecameDirty(Slab* slab) {
   dirty_.PushFront(slab);
 }
 
-Slab* SlabPool::NewSlab() {
+// Without the lock: the page heap may be busy with the kernel for a while.
+Slab* SlabPool::MakeSlab() {
   auto* slab = Metadata::New<Slab>(ExtraBytes());
   if (slab == nullptr) return nullptr;
   const SizeClass& row = kSizeClasses[size_class_];
@@ -142,8 +147,7 @@ Slab* SlabPool::NewSlab() {
   }
   slab->start = PageMap::AddressOf(first);
   TakeMasks(slab, first);
-  const size_t resident = CountBits(static_cast<uint16_t>(~slab->clean)) * row.unit_bytes;
-  if (!arena_->Charge(resident)) {
+  if (!arena_->Charge(ResidentBytes(slab))) {
     LeaveMasks(slab, first);
     heap_->Free(first, row.slab_granules);
     Metadata::Delete(slab, ExtraBytes());
@@ -159,19 +163,24 @@ Slab* SlabPool::NewSlab() {
   for (size_t i = 0; i < row.blocks; i += 64) {
     slab->free_bits[i / 64] = row.blocks - i >= 64 ? ~uint64_t{0} : (uint64_t{1} << (row.blocks - i)) - 1;
   }
+  return slab;
+}
+
+void SlabPool::Adopt(Slab* slab) {
+  const size_t resident = ResidentBytes(slab);
   Add(ledger_.slabs, 1);
   Add(ledger_.resident_pages, resident / kPageSize);
   Add(ledger_.dirty_pages, resident / kPageSize);
   if (resident != 0) BecameDirty(slab);
   Link(slab);
-  for (size_t g = first; g < first + row.slab_granules; ++g) PageMap::Set(g, slab);
-  return slab;
+  const size_t first = PageMap::GranuleOf(slab->start);
+  for (size_t g = first; g < first + kSizeClasses[size_class_].slab_granules; ++g) PageMap::Set(g, slab);
 }
 
 void SlabPool::Retire(Slab* slab) {
   const SizeClass& row = kSizeClasses[size_class_];
   const size_t first = PageMap::GranuleOf(slab->start);
-  const size_t resident = CountBits(static_cast<uint16_t>(~slab->clean)) * row.unit_bytes;
+  const size_t resident = ResidentBytes(slab);
   for (size_t g = first; g < first + row.slab_granules; ++g) PageMap::Set(g, &PageMap::no_span);
   Unlink(slab);
   if (slab->in_dirty_list) dirty_.Remove(slab);
@@ -249,18 +258,20 @@ bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
   return true;
 }
 
-// Unit by unit, resident ones first.
-size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count) {
+// Unit by unit, resident ones first. Of clean units it takes one (and what it shares a block with), and only if nothing
+// else was to be had: what lies in a cache has then been paid for, and a refill is as rare as the fault that follows it.
+size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too) {
   const SizeClass& row = kSizeClasses[size_class_];
   size_t taken = 0;
   for (const bool resident_only : {true, false}) {
-    if (resident_only ? slab->clean == 0xffff : slab->clean == 0) continue;
+    if (resident_only ? slab->clean == 0xffff : slab->clean == 0 || taken > 0 || !clean_too) continue;
     size_t first = 0;  // block that starts in the unit or behind it
     for (size_t unit = 0; unit < kUnits && taken < count && first < row.blocks; ++unit) {
       const size_t unit_end = (unit + 1) * row.unit_bytes;
       const size_t begin = first;
       first = (unit_end + row.size - 1) / row.size;
       if (resident_only && (slab->clean >> unit & 1) != 0) continue;
+      if (!resident_only && taken > 0) break;
       const size_t behind = first < row.blocks ? first : row.blocks;
       const bool across = behind > begin && behind * row.size > unit_end;
       taken += TakeWithin(slab, unit, begin, across ? behind - 1 : behind, blocks + taken, count - taken);
@@ -274,13 +285,21 @@ size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count) {
 }
 
 size_t SlabPool::Take(void** blocks, size_t count) {
-  MutexLock lock(lock_);
+  lock_.Lock();
   size_t taken = 0;
   while (taken < count) {
     const uint32_t partly = filled_ & ((1u << kFullBucket) - 1);
-    Slab* slab = partly != 0 ? buckets_[31 - __builtin_clz(partly)].Head() : NewSlab();
-    if (slab == nullptr) break;
-    const size_t got = TakeFrom(slab, blocks + taken, count - taken);
+    if (partly == 0) {
+      if (taken > 0) break;
+      lock_.Unlock();
+      Slab* made = MakeSlab();
+      if (made == nullptr) return 0;
+      lock_.Lock();
+      Adopt(made);
+      continue;  // others may have made or freed one meanwhile; the fullest serves
+    }
+    Slab* slab = buckets_[31 - __builtin_clz(partly)].Head();
+    const size_t got = TakeFrom(slab, blocks + taken, count - taken, taken == 0);
     taken += got;
     if (slab->in_dirty_list && DirtyUnits(slab) == 0) {
       dirty_.Remove(slab);
@@ -291,6 +310,7 @@ size_t SlabPool::Take(void** blocks, size_t count) {
     if (got == 0) break;
   }
   Add(ledger_.taken_blocks, taken);
+  lock_.Unlock();
   return taken;
 }
 

@@ -50,7 +50,7 @@ class SlabPool {
  private:
   static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
 
-  size_t TakeFrom(Slab* slab, void** blocks, size_t count);
+  size_t TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too);
   size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);
   bool MakeResident(Slab* slab, uint16_t units);
@@ -58,7 +58,8 @@ class SlabPool {
   void TakeMasks(Slab* slab, size_t first);
   void LeaveMasks(const Slab* slab, size_t first);
   void PutBlock(Slab* slab, void* block);
-  Slab* NewSlab();
+  Slab* MakeSlab();
+  void Adopt(Slab* slab);
   void Retire(Slab* slab);
   void Link(Slab* slab);
   void Unlink(Slab* slab);
@@ -68,6 +69,7 @@ class SlabPool {
   uint16_t UnitsOf(size_t index) const;
   size_t UnitPages() const { return kSizeClasses[size_class_].unit_bytes / kPageSize; }
   size_t ExtraBytes() const;
+  size_t ResidentBytes(const Slab* slab) const;
 
   Mutex lock_;
   Arena* arena_ = nullptr;

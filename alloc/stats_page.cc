@@ -17,11 +17,17 @@ constexpr uint64_t kMsPerSample = 1'000;
 
 enum class State : uint32_t { kNone, kOpen, kFailed, kClosed };
 
+struct ProcessName {
+  uint64_t pid = 0;
+  uint64_t start_time = 0;
+};
+
 struct Writer {
   std::atomic<State> state{State::kNone};
   std::atomic<bool> busy{false};
   StatsPage* page = nullptr;
   bool file_stays = false;
+  ProcessName family;  // the first that opened a page, of this process and those that it was forked from
   char path[kPathBytes] = {};
 };
 
@@ -82,12 +88,13 @@ struct PathBuilder {
     text[used] = 0;
   }
   void AddNumber(uint64_t number) {
-    char digits[20];
+    char digits[21];
     size_t at = sizeof digits;
     do {
       digits[--at] = static_cast<char>('0' + number % 10);
       number /= 10;
     } while (number != 0);
+    digits[--at] = '.';
     Add(digits + at, sizeof digits - at);
   }
 };
@@ -118,13 +125,23 @@ void ReadCommand(char* to, size_t size) {
   memset(to + length, 0, size - static_cast<size_t>(length));
 }
 
-bool BuildPath(const char* prefix, uint64_t pid, uint64_t start_time) {
+bool BuildPath(const char* prefix, const ProcessName& name) {
   PathBuilder path{writer.path};
   path.Add(prefix, strnlen(prefix, kPathBytes));
-  path.Add(".", 1);
-  path.AddNumber(pid);
-  path.Add(".", 1);
-  path.AddNumber(start_time);
+  path.AddNumber(name.pid);
+  path.AddNumber(name.start_time);
+  return path.fits;
+}
+
+bool BuildDefaultPath(const ProcessName& name) {
+  const ProcessName& family = writer.family;
+  bool forked = family.pid != name.pid || family.start_time != name.start_time;
+  if (!forked) return BuildPath(kStatsDefaultPrefix, name);
+  PathBuilder path{writer.path};
+  path.Add(kStatsDefaultPrefix, sizeof kStatsDefaultPrefix - 1);
+  path.AddNumber(family.pid);
+  path.AddNumber(family.start_time);
+  path.AddNumber(name.pid % kStatsSlots);
   return path.fits;
 }
 
@@ -168,15 +185,15 @@ StatsPage* OpenPage() { return writer.state.load(std::memory_order_acquire) == S
 
 // A page where a prefix asks for it, and where that cannot be had (the process changed its user or its root) the
 // default.
-bool MapPage(const char* prefix, uint64_t pid, uint64_t start_time) {
-  const char* places[] = {prefix, kStatsDefaultPrefix};
-  for (const char* place : places) {
-    if (place == nullptr || *place == 0 || !BuildPath(place, pid, start_time)) continue;
-    writer.page = static_cast<StatsPage*>(Os::MapSharedFile(writer.path, sizeof(StatsPage)));
-    writer.file_stays = place == prefix;
-    if (writer.page != nullptr) return true;
+bool MapPage(const char* prefix, const ProcessName& name) {
+  auto map = [] { return static_cast<StatsPage*>(Os::MapSharedFile(writer.path, sizeof(StatsPage))); };
+  if (writer.family.pid == 0) writer.family = name;
+  if (prefix != nullptr && *prefix != 0 && BuildPath(prefix, name)) {
+    writer.page = map();
+    writer.file_stays = writer.page != nullptr;
   }
-  return false;
+  if (writer.page == nullptr && BuildDefaultPath(name)) writer.page = map();
+  return writer.page != nullptr;
 }
 
 }  // namespace
@@ -188,14 +205,13 @@ bool OpenStatsPage(const char* prefix) {
   if (!writer.busy.compare_exchange_strong(idle, true, std::memory_order_acquire)) return false;
 
   State result = State::kFailed;
-  uint64_t pid = Os::ProcessId();
-  uint64_t start_time = StartTime();
+  const ProcessName name{.pid = Os::ProcessId(), .start_time = StartTime()};
   bool refused = prefix != nullptr && strcmp(prefix, "0") == 0;
-  if (!refused && MapPage(prefix, pid, start_time)) {
+  if (!refused && MapPage(prefix, name)) {
     StatsPage& page = *writer.page;
     page.size = sizeof(StatsPage);
-    page.pid = pid;
-    page.start_time = start_time;
+    page.pid = name.pid;
+    page.start_time = name.start_time;
     page.start_ms = page.update_ms = Os::RealtimeNs() / kNsPerMs;
     CopyText(page.version, sizeof page.version, NEAP_VERSION);
     ReadCommand(page.command, sizeof page.command);
@@ -259,6 +275,7 @@ void CloseStatsPage() {
 void ForgetStatsPage() {
   if (writer.page != nullptr) Os::Unmap(writer.page, sizeof(StatsPage));
   writer.page = nullptr;
+  writer.file_stays = false;
   writer.busy.store(false, std::memory_order_relaxed);
   writer.state.store(State::kNone, std::memory_order_release);
 }

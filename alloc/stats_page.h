@@ -4,6 +4,8 @@
 //
 // The page's file is PREFIX.PID.STARTTIME. NEAP_STATS names the prefix (`neap run` sets it) and then the file stays for
 // its reader; the default is /dev/shm/neap, and a normal exit removes the file. PID is as the process itself sees it.
+// A forked child's file at the default place is PREFIX.PID.STARTTIME.SLOT after the process that it was forked from:
+// worker processes often end by _exit, and without bounded names each would leave a page in the container's memory.
 //
 // A reader takes `sequence` before and after copying and tries again if it was odd or changed; a page whose writer died
 // in the middle of an update keeps an odd sequence for ever, and is then taken as it is.
@@ -16,6 +18,7 @@ namespace neap {
 inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0002;  // "NEAP" and the layout's version
 inline constexpr uint32_t kStatsHistory = 600;
 inline constexpr char kStatsDefaultPrefix[] = "/dev/shm/neap";
+inline constexpr uint32_t kStatsSlots = 64;  // of the forked children of one process
 
 // One reading of the ledger. Bytes, unless said otherwise.
 struct Ledger {
