@@ -272,5 +272,36 @@ TEST_F(StatsPageTest, ForkedChildLeavesTheParentsPageAloneAndOpensItsOwn) {
   }
 }
 
+TEST_F(StatsPageTest, ForkedChildrenThatEndByTheHundredLeaveABoundedNumberOfPages) {
+  ASSERT_TRUE(OpenStatsPage(nullptr));
+  std::string own = "neap." + std::to_string(getpid()) + "." + std::to_string(StartTimeFromStat());
+  auto count = [&own] {
+    size_t files = 0;
+    for (const auto& entry : fs::directory_iterator(fs::path(kStatsDefaultPrefix).parent_path())) {
+      files += entry.path().filename().string().starts_with(own);
+    }
+    return files;
+  };
+  EXPECT_EQ(count(), 1u);
+  size_t opened = 0;
+  for (int i = 0; i < 200; ++i) {
+    pid_t child = fork();
+    if (child == 0) {
+      ForgetStatsPage();
+      _exit(OpenStatsPage(nullptr) ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    opened += status == 0;
+  }
+  EXPECT_EQ(opened, 200u);
+  EXPECT_GT(count(), 1u);
+  EXPECT_LE(count(), 1u + kStatsSlots);
+  for (uint32_t slot = 0; slot < kStatsSlots; ++slot) {
+    fs::remove(std::string(kStatsDefaultPrefix) + own.substr(4) + "." + std::to_string(slot));
+  }
+  EXPECT_EQ(count(), 1u);
+}
+
 }  // namespace
 }  // namespace neap

@@ -11,7 +11,7 @@ import unittest
 
 NEAP = os.environ["NEAP_COMMAND"]
 HOLD = os.environ["NEAP_HOLD"]
-MIB = 1 << 20
+MIB = 1 << 20  # a page lags behind a program that only takes memory, by some MiB: figures here allow for it
 DEADLINE = 60  # seconds for what happens soon: only a hang reaches it
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 
@@ -76,7 +76,6 @@ class Program:
 class CommandTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContextOf(tempfile.TemporaryDirectory()))
-        self.before = self.pages()
 
     def enterContextOf(self, context):
         value = context.__enter__()
@@ -101,9 +100,6 @@ class CommandTest(unittest.TestCase):
         """A program on neap that no `neap run` looks after."""
         return self.program(environment={**os.environ, "LD_PRELOAD": library(), **variables})
 
-    def pages(self):
-        return {path.name for path in SHARED_MEMORY.glob("neap*")}
-
     def one_line(self, text, start):
         """The text is one line that begins so."""
         self.assertTrue(text.startswith(start), text)
@@ -117,6 +113,11 @@ def library():
         if finding["subject"] == "library" and finding["severity"] == "fine":
             return finding["what"].removesuffix(" loads")
     raise AssertionError("the command finds no libneap.so")
+
+
+def process_environment(pid):
+    entries = pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def own_cgroup():

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import unittest
 
-from support import HOLD, MIB, NEAP, CommandTest, eventually, library, limit_words, neap, needs_limit, needs_root, own_cgroup
+from support import (HOLD, MIB, NEAP, SHARED_MEMORY, CommandTest, eventually, library, limit_words, neap, needs_limit,
+                     needs_root, own_cgroup, process_environment)
 
 
 class Handing(CommandTest):
@@ -97,37 +98,52 @@ class Line(CommandTest):
     def test_words_and_json_tell_the_same(self):
         program = self.program(NEAP, "run", "--json", "--")
         program.tell("live 200")
-        eventually(lambda: program.stat()["live"] > 190 * MIB, "the page shows what is live")
+        eventually(lambda: program.stat()["live"] > 170 * MIB, "the page shows what is live")
         program.tell("drop")
         eventually(lambda: program.stat()["live"] < 50 * MIB, "the page shows what was freed")
         status, errors = program.end()
         told = json.loads(self.one_line(errors, "{"))
         self.assertEqual((status, told["exit_code"], told["signal"]), (0, 0, 0))
-        self.assertGreater(told["peak"], 200 * MIB)
+        self.assertGreater(told["peak"], 170 * MIB)
         self.assertLess(told["peak"], 300 * MIB)
         self.assertLess(told["ledger"]["live"], 50 * MIB)
         self.assertGreater(told["ledger"]["released"], 150 * MIB)
         self.assertFalse(told["killed_by_limit"])
 
     def test_nothing_is_left_in_shared_memory(self):
-        neap("run", "--", "sh", "-c", "for i in 1 2 3 4 5; do python3 -c 'a = [bytes(50000)] * 100'; done")
+        before = {path.name for path in SHARED_MEMORY.glob("neap.*")}
         program = self.program(NEAP, "run", "--")
+        prefix = pathlib.Path(process_environment(program.pid)["NEAP_STATS"])
+        for _ in range(20):
+            program.tell("child exit 0")
         program.tell("live 100")
         program.tell("child live 100")
+        eventually(lambda: len(list(prefix.parent.iterdir())) >= 2, "the child keeps a page too")
         program.send("_exit 3")
         program.process.wait()
-        self.assertEqual(self.pages(), self.before)
+        self.assertFalse(prefix.parent.exists())
+        pids = {str(pid) for pid in (program.pid, *program.children)}
+        added = {path.name for path in SHARED_MEMORY.glob("neap.*")} - before
+        self.assertEqual([name for name in added if name.split(".")[1] in pids], [])
+
+    def test_pages_of_short_processes_do_not_pile_up(self):
+        program = self.program(NEAP, "run", "--")
+        folder = pathlib.Path(process_environment(program.pid)["NEAP_STATS"]).parent
+        for _ in range(50):
+            program.tell("child exit 0")
+        eventually(lambda: len(list(folder.iterdir())) <= 1, "the pages of those that ended are taken in")
+        program.end()
 
     def test_stats_are_kept_where_asked(self):
         page = self.folder / "page"
         program = self.program(NEAP, "run", "--stats", page, "--")
         program.tell("live 100")
-        eventually(lambda: program.stat()["live"] > 90 * MIB, "the page shows what is live")
+        eventually(lambda: program.stat()["live"] > 75 * MIB, "the page shows what is live")
         program.end()
         self.assertEqual([path.name for path in self.folder.iterdir()], ["page"])
         kept = json.loads(neap("stat", page, "--json").stdout)
         self.assertEqual(kept["pid"], program.pid)
-        self.assertGreater(kept["peak"]["live"], 90 * MIB)
+        self.assertGreater(kept["peak"]["live"], 75 * MIB)
 
 
 @needs_limit
@@ -209,7 +225,7 @@ class Limit(CommandTest):
 
     @needs_root
     def test_where_no_cgroup_may_be_made_it_says_so_and_runs_without(self):
-        result = neap("run", "--limit", "100M", "--", "sh", "-c", "exit 3", user="nobody", env={"PATH": os.environ["PATH"]})
+        result = neap("run", "--limit", "100M", "--", "sh", "-c", "exit 3", user="nobody")
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assertRegex(result.stderr, r"neap run: no limit of 100 MiB here: .*; running without")
 

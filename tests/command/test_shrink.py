@@ -44,7 +44,7 @@ class Shrink(CommandTest):
         result = neap("shrink", program.pid, "--to", "20M")
         self.assertEqual(result.returncode, 1)
         line = self.one_line(result.stderr, f"neap shrink: {program.pid} gave back ")
-        self.assertRegex(line, r"over 20 MiB; held by: 1\d\d MiB live \(.*\), 3\d MiB foreign \(")
+        self.assertRegex(line, r"over 20 MiB; held by: 1\d\d MiB live \(.*\), [23]\d MiB foreign \(")
         self.assertEqual(program.tell("live 1"), [])  # it goes on
 
     def test_an_order_is_answered_again_and_again(self):
@@ -91,7 +91,7 @@ class Shrink(CommandTest):
     @needs_root
     def test_the_process_of_another_user_is_left_alone(self):
         program = self.holding("live 50", "drop")
-        result = neap("shrink", program.pid, "--to", "1M", user="nobody", env={"PATH": os.environ["PATH"]})
+        result = neap("shrink", program.pid, "--to", "1M", user="nobody")
         self.assertEqual(result.returncode, 3, result.stderr)
 
     def test_what_holds_it_adds_up_to_what_it_has(self):

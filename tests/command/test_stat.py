@@ -21,13 +21,13 @@ class Reading(CommandTest):
     def test_live_follows_what_the_program_holds(self):
         program = self.preloaded()
         program.tell("live 200")
-        reading = eventually(lambda: (r := program.stat())["live"] > 195 * MIB and r, "live memory is seen")
+        reading = eventually(lambda: (r := program.stat())["live"] > 170 * MIB and r, "live memory is seen")
         self.assertLess(reading["live"], 240 * MIB)
         self.check_equation(reading)
         program.tell("half")
         reading = eventually(lambda: (r := program.stat())["live"] < 130 * MIB and r, "half of it is gone")
         self.check_equation(reading)
-        self.assertGreater(reading["peak"]["live"], 195 * MIB)
+        self.assertGreater(reading["peak"]["live"], 170 * MIB)
         program.tell("drop")
         reading = eventually(lambda: (r := program.stat())["resident"] < 20 * MIB and r, "all of it is given back")
         self.check_equation(reading)
@@ -73,7 +73,7 @@ class Reading(CommandTest):
 
         def both():
             mine, its = (json.loads(neap("stat", pid, "--json").stdout or "{}") for pid in (program.pid, child))
-            return mine and its and mine["pid"] == program.pid and its["pid"] == child and its["live"] > 195 * MIB
+            return mine and its and mine["pid"] == program.pid and its["pid"] == child and its["live"] > 170 * MIB
 
         eventually(both, "the child's page shows what it inherited and took")
         self.assertLess(program.stat()["live"], 100 * MIB)
@@ -102,7 +102,7 @@ class Reading(CommandTest):
         program.tell("half")
         reading = eventually(lambda: (r := program.stat())["live"] < 60 * MIB and r, "its page is found")
         self.assertEqual(reading["pid"], 1)
-        self.assertEqual(self.pages(), self.before)
+        self.assertEqual(list(SHARED_MEMORY.glob(f"neap.{program.pid}.*")), [])
 
     @needs_limit
     def test_the_limit_and_what_is_left_of_it(self):
@@ -132,7 +132,7 @@ class LeftBehind(CommandTest):
         program.process.wait()
         left = json.loads(neap("stat", page, "--json").stdout)
         self.assertEqual(left["pid"], program.pid)
-        self.assertGreater(left["peak"]["live"], 90 * MIB)
+        self.assertGreater(left["peak"]["live"], 75 * MIB)
         self.assertFalse(left["exited"])
         self.assertTrue(page.exists())  # evidence is not swept away
 
@@ -204,7 +204,7 @@ class Refusals(CommandTest):
     @needs_root
     def test_a_process_of_another_user(self):
         program = self.preloaded()
-        self.check(3, "run as its user or as root", program.pid, user="nobody", env={"PATH": os.environ["PATH"]})
+        self.check(3, "run as its user or as root", program.pid, user="nobody")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
+  pid_t pid() const { return pid_; }
   // 0, or why the kernel did not let it into the cgroup: it runs without the limit then.
   int cgroup_error() const { return cgroup_error_; }
 

@@ -24,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kDayMs = 24ull * 3600 * 1000;
+constexpr uint64_t kSettledMs = 10'000;
 constexpr int kReadTries = 1000;
 
 bool IsNeapLibrary(const Mapping& mapping) {
@@ -50,10 +51,6 @@ std::vector<fs::path> FilesWithPrefix(const fs::path& prefix) {
     if (entry.path().filename().string().starts_with(start)) files.push_back(entry.path());
   }
   return files;
-}
-
-void TakeBiggest(std::optional<StatsPage>& biggest, const StatsPage& page) {
-  if (!biggest || PeakAnon(page) > PeakAnon(*biggest)) biggest = page;
 }
 
 }  // namespace
@@ -164,15 +161,24 @@ StatsPage PageView::Read() const {
   return copy;
 }
 
+void RunPages::TakeIn(const StatsPage& page) {
+  ++count_;
+  if (!biggest_ || PeakAnon(page) > PeakAnon(*biggest_)) biggest_ = page;
+  if (page.exited != 0 || WriterRuns(page)) return;
+  uint64_t command = static_cast<uint64_t>(command_);
+  bool later = !killed_ || (killed_->pid != command && page.update_ms > killed_->update_ms);
+  if (later || page.pid == command) killed_ = page;
+}
+
 void RunPages::Collect(bool all) {
   for (const fs::path& file : FilesWithPrefix(prefix_)) {
     try {
-      StatsPage page = PageView::OfFile(file).Read();
-      // A process of another namespace cannot be told from one that is gone, but it goes on writing.
-      if (!all && page.exited == 0) continue;
-      ++count_;
-      TakeBiggest(biggest_, page);
-      if (page.exited == 0 && !WriterRuns(page)) TakeBiggest(killed_, page);
+      PageView view = PageView::OfFile(file);
+      const StatsPage& page = view.shared();
+      // A process of another namespace looks as if it were gone; while anything happens in it, it goes on writing.
+      bool gone = page.update_ms + kSettledMs < NowMs() && !WriterRuns(page);
+      if (!all && page.exited == 0 && !gone) continue;
+      TakeIn(view.Read());
     } catch (const Failure&) {
       if (!all) continue;  // being made
     }
@@ -206,23 +212,22 @@ void RemoveStalePages() {
     std::string name = entry.path().filename().string();
     int pid = 0;
     unsigned long start_time = 0;
-    bool page = sscanf(name.c_str(), "neap.%d.%lu", &pid, &start_time) == 2;
-    bool run = !page && sscanf(name.c_str(), "neap-run.%d.%lu", &pid, &start_time) == 2;
-    if (!page && !run) continue;
-    if (StartTime(pid) == start_time && ProcessRuns(pid)) continue;
+    bool is_page = sscanf(name.c_str(), "neap.%d.%lu", &pid, &start_time) == 2;
+    bool is_run = !is_page && sscanf(name.c_str(), "neap-run.%d.%lu", &pid, &start_time) == 2;
     struct stat status {};
-    if (lstat(entry.path().c_str(), &status) != 0) continue;
+    if ((!is_page && !is_run) || lstat(entry.path().c_str(), &status) != 0) continue;
+    bool runs = ProcessRuns(pid) && StartTime(pid) == start_time;
     uint64_t written_ms = static_cast<uint64_t>(status.st_mtime) * 1000;
-    bool exited = false;
-    if (page) {
+    if (is_page) {
       try {
-        StatsPage content = PageView::OfFile(entry.path()).Read();
-        written_ms = std::max(written_ms, content.update_ms);
-        exited = content.exited != 0;
-      } catch (const Failure&) {  // another version, or not ours to read: its file tells its age
+        PageView view = PageView::OfFile(entry.path());
+        const StatsPage& page = view.shared();
+        runs = page.exited == 0 && WriterRuns(page);
+        written_ms = page.exited != 0 ? 0 : std::max(written_ms, page.update_ms);
+      } catch (const Failure&) {  // another version, or not ours to read: its name and its file have to tell
       }
     }
-    if (exited || written_ms + kDayMs < NowMs()) Remove(entry.path());
+    if (!runs && written_ms + kDayMs < NowMs()) Remove(entry.path());
   }
 }
 

@@ -50,18 +50,23 @@ uint64_t NowMs();  // CLOCK_REALTIME, as in the page
 // The pages of the processes of one `neap run`, which all begin with one prefix.
 class RunPages {
  public:
-  explicit RunPages(std::filesystem::path prefix) : prefix_(std::move(prefix)) {}
+  // command: the process that `neap run` started.
+  RunPages(std::filesystem::path prefix, pid_t command) : prefix_(std::move(prefix)), command_(command) {}
 
   // Takes in the pages of processes that have ended and removes their files, so that a command with many short
-  // processes does not fill the memory that it is being measured in. `all`: also of those that run or were killed.
+  // processes does not fill the memory that it is being measured in. `all`: also of those that still run.
   void Collect(bool all);
 
   const std::optional<StatsPage>& biggest() const { return biggest_; }  // by PeakAnon
-  const std::optional<StatsPage>& killed() const { return killed_; }    // biggest of those that came to no normal exit
+  // Of those that came to no normal exit: the command itself, else the one that wrote last.
+  const std::optional<StatsPage>& killed() const { return killed_; }
   size_t count() const { return count_; }
 
  private:
+  void TakeIn(const StatsPage& page);
+
   std::filesystem::path prefix_;
+  pid_t command_;
   std::optional<StatsPage> biggest_;
   std::optional<StatsPage> killed_;
   size_t count_ = 0;

@@ -108,7 +108,6 @@ int Run(const RunOptions& options) {
   std::string library = RequireLibrary();
   RemoveStalePages();
   PagePlace place(options.stats);
-  RunPages pages(place.prefix());
 
   uint64_t limit = kNoLimit;
   std::unique_ptr<LimitedCgroup> cgroup = MakeCgroup(options.limit, &limit);
@@ -131,6 +130,7 @@ int Run(const RunOptions& options) {
     before = watched ? ReadCounters(*watched) : CgroupCounters{};
   }
 
+  RunPages pages(place.prefix(), child.pid());
   RunOutcome outcome;
   outcome.end = child.Wait([&pages] { pages.Collect(/*all=*/false); });
   pages.Collect(/*all=*/true);
