@@ -224,7 +224,7 @@ size_t SlabPool::TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind
   while (index < behind && taken < count) {
     const size_t word = index / 64;
     const size_t word_end = (word + 1) * 64 < behind ? (word + 1) * 64 : behind;
-    const uint64_t range = (~uint64_t{0} << index % 64) & (~uint64_t{0} >> (word + 1) * 64 - word_end);
+    const uint64_t range = (~uint64_t{0} << index % 64) & (~uint64_t{0} >> ((word + 1) * 64 - word_end));
     uint64_t bits = slab->free_bits[word] & range;
     if (bits != 0) {
       if (!MakeResident(slab, static_cast<uint16_t>(1u << unit))) break;
