@@ -20,6 +20,32 @@ std::atomic<uint8_t>& HugePages::StateOf(size_t region) {
   return reinterpret_cast<std::atomic<uint8_t>&>(PageMap::Info(region * kGranules).huge_state);
 }
 
+uint32_t HugePages::On(size_t first, size_t granules) {
+  const uint32_t epoch = epoch_.load(std::memory_order_acquire);
+  on_.store(true, std::memory_order_relaxed);
+  Os::SetHuge(reinterpret_cast<void*>(PageMap::AddressOf(first)), granules << kGranuleShift, true);
+  return epoch;
+}
+
+void HugePages::Off() {
+  if (!on_.exchange(false, std::memory_order_relaxed)) return;
+  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  Os::SetHuge(reinterpret_cast<void*>(PageMap::AddressOf(0)), PageMap::Granules() << kGranuleShift, false);
+}
+
+bool HugePages::Touch(size_t first, size_t granules) {
+  for (size_t g = first; g < first + granules; g += kGranules) {
+    auto* region = reinterpret_cast<volatile char*>(PageMap::AddressOf(g));
+    *region = 0;
+    if (Os::ResidentPages(const_cast<char*>(region) + kBytes / 2, 1) == 0) {
+      const Range range = {const_cast<char*>(region), kPageSize};
+      Os::Release(&range, 1);
+      return false;
+    }
+  }
+  return true;
+}
+
 void HugePages::NoteHuge(size_t first, size_t granules) {
   const size_t end = (first + granules) / kGranules;
   for (size_t region = (first + kGranules - 1) / kGranules; region < end; ++region) {

@@ -11,10 +11,20 @@
 
 namespace neap {
 
+//
+// The kernel may back a range by huge pages only between On and the next release: afterwards khugepaged would fill the
+// holes of what was given back. One call turns the whole window off; runs remember by epoch whether they are still on.
 class HugePages {
  public:
   static constexpr size_t kGranules = (2u << 20) / kGranuleSize;
   static constexpr size_t kPages = kGranules * kPagesPerGranule;
+
+  static uint32_t On(size_t first, size_t granules);  // the epoch that it is good for
+  static bool StillOn(uint32_t epoch) { return epoch == epoch_.load(std::memory_order_relaxed); }
+  static void Off();
+
+  // Touches each region of the run, which is on and clean: false if the kernel gave it no huge pages.
+  static bool Touch(size_t first, size_t granules);
 
   // The regions that lie wholly in the run are huge pages now, or may become so when touched.
   static void NoteHuge(size_t first, size_t granules);
@@ -28,6 +38,8 @@ class HugePages {
  private:
   enum State : uint8_t { kSmall, kHuge, kPartly };
   static std::atomic<uint8_t>& StateOf(size_t region);
+  static inline constinit std::atomic<uint32_t> epoch_{1};  // 0 is never good
+  static inline constinit std::atomic<bool> on_{false};
 };
 
 }  // namespace neap

@@ -24,8 +24,6 @@ struct Os {
   // Gives the pages back to the kernel. The ranges stay mapped and read as zeros, also where the kernel refuses to take
   // them. Returns the bytes given back.
   static size_t Release(const Range* ranges, size_t count);
-  // Makes all of the range resident in one call, by huge pages where the host has them. False: not all of it is.
-  static bool PopulateHuge(void* address, size_t bytes);
   // Whether the kernel may back the range by huge pages.
   static void SetHuge(void* address, size_t bytes, bool huge);
   // Has the kernel split huge pages that are mapped in part, so that it frees the rest.
@@ -84,7 +82,6 @@ concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint3
   { T::Map(p, n) } -> std::same_as<void*>;
   { T::MovePages(p, n, p) } -> std::same_as<int>;
   { T::Release(ranges, n) } -> std::same_as<size_t>;
-  { T::PopulateHuge(p, n) } -> std::same_as<bool>;
   { T::ResidentPages(p, n) } -> std::same_as<size_t>;
   { T::MonotonicNs() } -> std::same_as<uint64_t>;
   { T::ProcessCpuNs() } -> std::same_as<uint64_t>;

@@ -36,7 +36,6 @@ namespace {
 
 // Newer than the headers of the systems that this is built on.
 constexpr int kMadvDontneedLocked = 24;
-constexpr int kMadvPopulateWrite = 23;
 constexpr int kPidfdSelfProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
 constexpr int kMremapDontunmap = 4;
 constexpr unsigned long kAtRseqFeatureSize = 27;
@@ -144,15 +143,6 @@ size_t Os::Release(const Range* ranges, size_t count) {
   }
   for (; next < count; ++next) released += ReleaseOne(ranges[next]);
   return released;
-}
-
-bool Os::PopulateHuge(void* address, size_t bytes) {
-  KeepErrno keep;
-  madvise(address, bytes, MADV_HUGEPAGE);
-  const bool populated = madvise(address, bytes, kMadvPopulateWrite) == 0;
-  madvise(address, bytes, MADV_NOHUGEPAGE);
-  if (!populated) madvise(address, bytes, MADV_DONTNEED);
-  return populated;
 }
 
 void Os::SetHuge(void* address, size_t bytes, bool huge) {

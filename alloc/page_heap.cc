@@ -71,7 +71,7 @@ FreeRun* PageHeap::Join(FreeRun* run) {
     if (after->kind == SpanKind::kFree && after->node == run->node) neighbours[1] = static_cast<FreeRun*>(after);
   }
   for (FreeRun* other : neighbours) {
-    if (other == nullptr || StateOf(other) != StateOf(run)) continue;
+    if (other == nullptr || StateOf(other) != StateOf(run) || MayBeHuge(other) != MayBeHuge(run)) continue;
     Unlink(other);
     // The age of the larger part: a small newcomer does not make a large old run young.
     if (other->granules > run->granules) run->since = other->since;
@@ -84,7 +84,7 @@ FreeRun* PageHeap::Join(FreeRun* run) {
 }
 
 // The counts of the pieces are known to the caller; the run's total is in dirty_pages_.
-bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since) {
+bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since, uint32_t huge_epoch) {
   auto* run = Metadata::New<FreeRun>();
   if (run == nullptr) {
     // Without a record the address space is lost, but the memory must not be.
@@ -102,6 +102,7 @@ bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_
   run->granules = granules;
   run->dirty_pages = dirty_pages;
   run->since = since;
+  run->huge_epoch = huge_epoch;
   Link(Join(run));
   return true;
 }
@@ -122,12 +123,14 @@ void PageHeap::Carve(FreeRun* run, size_t first, size_t granules) {
     Metadata::Delete(run);
     return;
   }
-  if (before > 0 && behind > 0) Insert(run_first, before, before_pages, run->since);
+  if (before > 0 && behind > 0) Insert(run_first, before, before_pages, run->since, run->huge_epoch);
   run->start = PageMap::AddressOf(behind > 0 ? first + granules : run_first);
   run->granules = behind > 0 ? behind : before;
   run->dirty_pages = behind > 0 ? behind_pages : before_pages;
   Link(Join(run));
 }
+
+bool PageHeap::MayBeHuge(const FreeRun* run) { return run->dirty_pages == 0 && HugePages::StillOn(run->huge_epoch); }
 
 size_t PageHeap::CarveAligned(FreeRun* run, size_t granules, size_t alignment) {
   const size_t number = run->start >> kGranuleShift;
@@ -153,7 +156,10 @@ size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   if (run == nullptr) run = Find(kClean, searched);
   if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
   size_t first = PageMap::kNone;
-  if (run != nullptr) first = CarveAligned(run, granules, alignment);
+  if (run != nullptr) {
+    if (MayBeHuge(run)) HugePages::Off();
+    first = CarveAligned(run, granules, alignment);
+  }
   lock_.Unlock();
   return first;
 }
@@ -165,6 +171,7 @@ bool PageHeap::AllocateAt(size_t first, size_t granules) {
   if (span->kind != SpanKind::kFree || span->node != node_) return false;
   auto* run = static_cast<FreeRun*>(span);
   if (PageMap::GranuleOf(run->start) != first || run->granules < granules) return false;
+  if (MayBeHuge(run)) HugePages::Off();
   Carve(run, first, granules);
   return true;
 }
@@ -231,12 +238,13 @@ bool PageHeap::PopulateFor(size_t granules) {
   FreeRun* run = Find(kClean, searched);
   if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
   if (run == nullptr) return false;
+  if (!MayBeHuge(run)) run->huge_epoch = HugePages::On(PageMap::GranuleOf(run->start), run->granules);
   const size_t first = CarveAligned(run, run_granules, HugePages::kGranules);
   growth_.began_ms.store(NowMs(), std::memory_order_relaxed);
   growth_.being_populated += pages;
   lock_.Unlock();
 
-  const bool populated = Os::PopulateHuge(reinterpret_cast<void*>(PageMap::AddressOf(first)), pages * kPageSize);
+  const bool populated = HugePages::Touch(first, run_granules);
   if (populated) {
     HugePages::NoteHuge(first, run_granules);
     for (size_t g = first; g < first + run_granules; ++g) {
@@ -249,7 +257,8 @@ bool PageHeap::PopulateFor(size_t granules) {
   lock_.Lock();
   growth_.being_populated -= pages;
   if (populated) dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
-  else growth_.pages.store(0, std::memory_order_relaxed);
+  else HugePages::Off();
+  if (!populated) growth_.pages.store(0, std::memory_order_relaxed);
   Insert(first, run_granules, populated ? pages : 0, NowMs());
   return populated;
 }

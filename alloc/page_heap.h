@@ -55,6 +55,7 @@ class PageHeap {
   static constexpr size_t kBins = 64;
   static size_t BinOf(size_t granules);
   static State StateOf(const FreeRun* run) { return run->dirty_pages == 0 ? kClean : kDirty; }
+  static bool MayBeHuge(const FreeRun* run);
 
   struct Bins {
     uint64_t filled = 0;
@@ -75,7 +76,7 @@ class PageHeap {
   void Link(FreeRun* run);
   void Unlink(FreeRun* run);
   FreeRun* Join(FreeRun* run);
-  bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
+  bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since, uint32_t huge_epoch = 0);
   void Carve(FreeRun* run, size_t first, size_t granules);
   size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
   bool Extend(size_t granules);

@@ -41,6 +41,7 @@ class ReleaseBatch {
 
   void Flush() {
     if (count_ == 0) return;
+    HugePages::Off();
     Os::Release(ranges_, count_);
     for (size_t i = 0; i < count_; ++i) {
       HugePages::NoteReleased(reinterpret_cast<uintptr_t>(ranges_[i].begin), ranges_[i].bytes);
