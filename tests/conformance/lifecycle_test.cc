@@ -230,6 +230,15 @@ TEST(Exit, OfTheMainThreadAloneLeavesOthersRunning) {
   EXPECT_TRUE(outcome.Succeeded()) << outcome;
 }
 
+// The process ends with its last thread, whatever threads malloc has made for itself.
+TEST(Exit, OfTheLastThreadEndsTheProcess) {
+  for (const char* which : {"end-main-last", "end-thread-last", "end-forked-thread"}) {
+    Outcome outcome = Anew(
+        which, [] { return true; }, 30);
+    EXPECT_TRUE(outcome.Succeeded()) << which << " " << outcome;
+  }
+}
+
 TEST(Exit, QuickExitRunsItsHandlers) {
   Outcome outcome = InChild([]() -> int {
     at_quick_exit([] { free(Hidden(malloc(1000))); });

@@ -142,6 +142,43 @@ int Threads() {
   return static_cast<int>(wrong);
 }
 
+// Leaves work for whoever gives back in the background, so that its thread is there.
+void Burst() {
+  constexpr size_t kBlocks = 100'000;
+  std::unique_ptr<void*[]> blocks(new void*[kBlocks]);
+  for (size_t i = 0; i < kBlocks; ++i) memset(blocks[i] = malloc(500), 1, 500);
+  for (size_t i = 0; i < kBlocks; ++i) free(blocks[i]);
+}
+
+// Ends the main thread, and the process by exit in another thread or by the end of its last thread. Does not return.
+[[noreturn]] void EndInThreads(const std::string& name) {
+  void* (*body)(void*) = [](void*) -> void* { exit(Workout("small")); };
+  if (name == "end-main-last") {
+    body = [](void*) -> void* { return nullptr; };
+  } else if (name == "end-thread-last") {
+    body = [](void*) -> void* {
+      usleep(50'000);
+      return nullptr;
+    };
+  } else if (name == "end-forked-thread") {
+    body = [](void*) -> void* {
+      pid_t child = fork();
+      if (child == 0) {
+        Burst();
+        return nullptr;
+      }
+      int status = 0;
+      waitpid(child, &status, 0);
+      exit(status == 0 ? 0 : 32);
+    };
+  }
+  Burst();
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, body, nullptr) != 0) _exit(31);
+  if (name == "end-main-last") pthread_join(thread, nullptr);
+  pthread_exit(nullptr);
+}
+
 }  // namespace
 
 void Fill(void* block, size_t size, uint64_t seed) {
@@ -253,12 +290,7 @@ Outcome Anew(const std::string& workout, const std::function<bool()>& prepare, i
 
 int Workout(const std::string& name) {
   if (name == "nothing") return 0;
-  if (name == "without-main") {
-    pthread_t thread;
-    auto body = +[](void*) -> void* { exit(Workout("small")); };
-    if (pthread_create(&thread, nullptr, body, nullptr) != 0) return 31;
-    pthread_exit(nullptr);
-  }
+  if (name == "without-main" || name.rfind("end-", 0) == 0) EndInThreads(name);
   if (name == "exhaust") return Exhaust(40) + Exhaust(5000) + Exhaust(kMiB);
   if (int wrong = Churn(7, 16 * kKiB, 100, 20000, false)) return wrong;
   if (name == "small") return 0;

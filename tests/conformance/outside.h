@@ -102,7 +102,8 @@ Outcome Anew(const std::string& workout, const std::function<bool()>& prepare, i
 
 // Allocates, checks and frees blocks of all kinds, in this thread and in others; 0 or the number of the check that
 // failed. `exhaust` goes on until there is no memory, `small` stays under some 8 MiB, `threads` runs eight threads,
-// `without-main` does its work after the main thread has ended, `nothing` does none.
+// `without-main` does its work after the main thread has ended, `end-...` ends the process with its last thread, and
+// `nothing` does nothing.
 int Workout(const std::string& name);
 
 }  // namespace outside
