@@ -71,6 +71,11 @@ bool SetsNoLimits(const std::string& folder) {
   return true;
 }
 
+std::string Refusal(const std::string& folder, int error) {
+  return fmt::format("no cgroup can be made in {} ({}): run as root, or have it handed to this user", folder,
+                     strerror(error));
+}
+
 // In version 2 a cgroup that holds processes cannot hand the memory controller down. So: below our own where the
 // controller is already handed down or can be; else, if no other process is in our own, move ourselves one level down
 // first; else beside our own, where the parent hands the controller down and our own sets no limit to evade.
@@ -95,7 +100,11 @@ std::string FindParentV2(const CgroupPlace& own, std::string* why_not) {
   }
   std::string parent = ParentFolder(folder);
   if (folder != own.mount && hands_down(parent) && SetsNoLimits(folder)) return parent;
-  *why_not = fmt::format("{} cannot hand down the memory controller ({})", folder, strerror(error));
+  *why_not = error == EBUSY ? fmt::format(
+                                  "other processes are in {}: start neap in a cgroup of its own, as by "
+                                  "systemd-run --scope",
+                                  folder)
+                            : Refusal(folder, error);
   return "";
 }
 
@@ -156,7 +165,7 @@ std::unique_ptr<LimitedCgroup> LimitedCgroup::Make(uint64_t limit, std::string* 
   RemoveLeftCgroups(parent);
   std::string folder = parent + "/" + OwnName();
   if (mkdir(folder.c_str(), 0755) != 0) {
-    *why_not = fmt::format("no cgroup can be made in {} ({})", parent, strerror(errno));
+    *why_not = Refusal(parent, errno);
     return nullptr;
   }
   std::unique_ptr<LimitedCgroup> cgroup(new LimitedCgroup({own->version, own->mount, folder}));

@@ -25,6 +25,12 @@ uint64_t Spare(const RunOutcome& outcome) {
   return outcome.page ? std::min(by_peak, outcome.page->peak.lowest_headroom) : by_peak;
 }
 
+// The limit that killed: our own, or, as the killed process last read it, a tighter one above.
+uint64_t LimitThatKilled(const RunOutcome& outcome) {
+  if (outcome.limit_is_ours && outcome.limit_was_hit) return outcome.limit;
+  return outcome.page ? outcome.page->now.limit : kNoLimit;
+}
+
 // What the ledger of a killed process says about who held the memory, and what would have helped.
 std::string WhoHeldIt(const RunOutcome& outcome) {
   if (!outcome.page) {
@@ -35,28 +41,30 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
   }
   const StatsPage& page = *outcome.page;
   const Ledger& now = page.now;
+  uint64_t limit = LimitThatKilled(outcome);
   uint64_t held = now.cached + now.dirty;
   uint64_t age = outcome.end.end_ms > page.update_ms ? outcome.end.end_ms - page.update_ms : 0;
   std::string text = fmt::format(
       "at the last reading, {} before, live {}, neap held {} it could have given back, foreign memory {} (JVM heap, "
       "stacks, mmap)",
       FormatDuration(age), FormatBytes(now.live), FormatBytes(held), FormatBytes(now.foreign));
-  if (outcome.limit == kNoLimit) return text;
-  uint64_t explained = now.Resident() + now.foreign;
-  if (outcome.limit > explained && (outcome.limit - explained) * 10 > outcome.limit) {
+  if (limit == kNoLimit) return text;
+  uint64_t unexplained = Headroom(limit, now.Resident() + now.foreign);
+  if (unexplained > limit / 10) {
     text += fmt::format(", and {} more came after that, or is shared memory, or of other processes or of the kernel",
-                        FormatBytes(outcome.limit - explained));
+                        FormatBytes(unexplained));
   }
-  if (held * 10 > outcome.limit) return text + "; neap gave back too little: tell its authors";
+  if (held > limit / 10) return text + "; neap gave back too little: tell its authors";
   if (now.foreign > now.live) return text + "; less foreign memory (a smaller heap) or a higher limit would help";
   return text + "; only less live memory or a higher limit would help";
 }
 
 std::string WhichLimit(const RunOutcome& outcome) {
-  if (outcome.limit == kNoLimit) return "a memory limit";
-  std::string size = FormatBytes(outcome.limit);
-  if (!outcome.limit_is_ours) return "the container's limit of " + size;
-  return (outcome.limit_was_hit ? "the limit of " : "a memory limit above its own of ") + size;
+  uint64_t limit = LimitThatKilled(outcome);
+  std::string size = limit == kNoLimit ? "" : " of " + FormatBytes(limit);
+  if (!outcome.limit_is_ours) return "the container's limit" + size;
+  if (outcome.limit_was_hit) return "the limit" + size;
+  return fmt::format("a limit{} above its own of {}", limit < outcome.limit ? size : "", FormatBytes(outcome.limit));
 }
 
 std::string KillVerdict(const RunOutcome& outcome) {
