@@ -118,11 +118,6 @@ std::vector<FakeOs::Binding> FakeOs::Bindings() {
   return bindings_;
 }
 
-std::vector<Range> FakeOs::Populated() {
-  std::lock_guard lock(mutex_);
-  return populated_;
-}
-
 std::vector<Range> FakeOs::Split() {
   std::lock_guard lock(mutex_);
   return split_;
@@ -133,7 +128,6 @@ void FakeOs::Forget() {
   released_.clear();
   advice_.clear();
   bindings_.clear();
-  populated_.clear();
   split_.clear();
 }
 
@@ -220,16 +214,6 @@ size_t Os::Release(const Range* ranges, size_t count) {
     released += ranges[i].bytes;
   }
   return released;
-}
-
-bool Os::PopulateHuge(void* address, size_t bytes) {
-  FakeOs& fake = Fake();
-  if (fake.populate.Judge()) return false;
-  std::lock_guard lock(fake.mutex_);
-  if (!Covers(fake.mappings_, address, bytes)) Impossible("PopulateHuge", address, bytes);
-  fake.populated_.push_back({address, bytes});
-  for (size_t at = 0; at < bytes; at += kPage) static_cast<volatile char*>(address)[at] = 0;
-  return true;
 }
 
 void Os::SplitHuge(void* address, size_t bytes) {

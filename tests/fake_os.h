@@ -59,7 +59,7 @@ class FakeOs {
   void UseCpuMs(uint64_t ms) { cpu_ns += ms * 1'000'000; }
 
   // ---- Address space.
-  Refusal map, release, move_pages, populate;
+  Refusal map, release, move_pages;
   // As RLIMIT_AS: a Map that would pass it is refused.
   std::atomic<size_t> address_space{SIZE_MAX};
   size_t MappedBytes();
@@ -70,7 +70,6 @@ class FakeOs {
   std::vector<Range> Released();  // since the last Forget, in order
   std::vector<HugeAdvice> Advice();
   std::vector<Binding> Bindings();
-  std::vector<Range> Populated();
   std::vector<Range> Split();
   void Forget();
 
@@ -96,7 +95,7 @@ class FakeOs {
   friend struct Os;
   std::mutex mutex_;
   std::map<uintptr_t, size_t> mappings_;
-  std::vector<Range> released_, populated_, split_;
+  std::vector<Range> released_, split_;
   std::vector<HugeAdvice> advice_;
   std::vector<Binding> bindings_;
   std::map<std::string, std::string> files_, environment_;

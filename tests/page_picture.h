@@ -42,8 +42,9 @@ inline Opinion Ask(size_t granule, size_t page) {
   switch (span->kind) {
     case SpanKind::kSlab: {
       auto* slab = static_cast<const Slab*>(span);
-      if (first != granule) return {false, false};
-      return {(slab->clean >> page & 1) == 0, slab->live[page] != 0};
+      const size_t offset = PageMap::AddressOf(granule) + page * kPageSize - slab->start;
+      const size_t unit = offset / kSizeClasses[slab->size_class].unit_bytes;
+      return {(slab->clean >> unit & 1) == 0, slab->live[unit] != 0};
     }
     case SpanKind::kLarge: {
       auto* large = static_cast<const LargeSpan*>(span);

@@ -1,0 +1,245 @@
+// ledger_test.cc: resident = live + cached + dirty + metadata, after every step of a random program: the figures add
+// up, each is what the test knows of it, and their sum is what the kernel says is resident.
+#include "alloc/ledger.h"
+
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <random>
+#include <thread>
+
+#include "alloc/arena.h"
+#include "alloc/cpu_cache.h"
+#include "alloc/heap.h"
+#include "alloc/metadata.h"
+#include "alloc/neap.h"
+#include "alloc/release.h"
+#include "tests/page_picture.h"
+
+namespace neap {
+namespace {
+
+class Program {
+ public:
+  explicit Program(unsigned seed) : random_(seed) {}
+
+  void Step() {
+    switch (random_() % 16) {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        AllocateMany(Small(), random_() % 60 + 1);
+        break;
+      case 4:
+        Keep(AllocateAligned(Small(), size_t{16} << random_() % 12));
+        break;
+      case 5:
+        Keep(AllocateZeroed(random_() % (300 << 10)));
+        break;
+      case 6:
+        Keep(Allocate(random_() % (2 << 20)));
+        break;
+      case 7:
+      case 8:
+        FreeSome(random_() % 100);
+        break;
+      case 9:
+        ReallocateOne();
+        break;
+      case 10:
+        Fake().AdvanceMs(random_() % 40);
+        Releaser::Tick();
+        break;
+      case 11:
+        if (random_() % 4 == 0) Trim();
+        break;
+      case 12:
+        MakeArena();
+        break;
+      case 13:
+        EnterOrLeave();
+        break;
+      case 14:
+        if (random_() % 4 == 0) DestroyArena();
+        break;
+      case 15:
+        if (random_() % 4 == 0) FreeSome(SIZE_MAX);
+        break;
+    }
+  }
+
+  size_t live() const {
+    size_t bytes = 0;
+    for (const auto& [block, size] : live_) bytes += size;
+    return bytes;
+  }
+
+ private:
+  size_t Small() {
+    const size_t limit = size_t{16} << random_() % 12;
+    return random_() % limit + 1;
+  }
+
+  void Keep(void* block) {
+    ASSERT_NE(block, nullptr);
+    const size_t size = UsableSize(block);
+    memset(block, 0x11, size);
+    ASSERT_TRUE(live_.emplace(block, size).second);
+  }
+  void AllocateMany(size_t size, size_t count) {
+    for (size_t i = 0; i < count; ++i) Keep(Allocate(size));
+  }
+  void FreeSome(size_t count) {
+    for (auto it = live_.begin(); it != live_.end() && count > 0; --count) {
+      if (random_() % 3 == 0) {
+        ++it;
+        continue;
+      }
+      Free(it->first);
+      it = live_.erase(it);
+    }
+  }
+  void ReallocateOne() {
+    if (live_.empty()) return;
+    auto it = live_.begin();
+    std::advance(it, random_() % live_.size());
+    void* block = it->first;
+    live_.erase(it);
+    Keep(Reallocate(block, random_() % (random_() % 4 == 0 ? 3u << 20 : 4096) + 1));
+  }
+  void MakeArena() {
+    if (arenas_.size() >= 4) return;
+    neap_arena* parent = arenas_.empty() || random_() % 2 == 0 ? nullptr : arenas_.back();
+    arenas_.push_back(neap_arena_create(parent, "of the program", SIZE_MAX));
+  }
+  void EnterOrLeave() {
+    if (scopes_ > 0 && random_() % 2 == 0) {
+      neap_scope_pop();
+      --scopes_;
+    } else if (!arenas_.empty() && scopes_ < 5) {
+      EXPECT_EQ(neap_scope_push(arenas_[random_() % arenas_.size()]), 0);
+      ++scopes_;
+    }
+  }
+  // The latest, which has no children.
+  void DestroyArena() {
+    if (arenas_.empty() || scopes_ > 0) return;
+    const auto* doomed = reinterpret_cast<Arena*>(arenas_.back());
+    for (auto it = live_.begin(); it != live_.end();) {
+      const Span* span = PageMap::Find(it->first);
+      const Arena* owner = span->kind == SpanKind::kLarge ? static_cast<const LargeSpan*>(span)->arena
+                                                          : static_cast<const Slab*>(span)->pool->arena();
+      if (owner == doomed)
+        it = live_.erase(it);
+      else
+        ++it;
+    }
+    EXPECT_EQ(neap_arena_destroy(arenas_.back()), 0);
+    arenas_.pop_back();
+  }
+
+  std::minstd_rand random_;
+  std::map<void*, size_t> live_;
+  std::vector<neap_arena*> arenas_;
+  int scopes_ = 0;
+};
+
+// A batch that a cache took may reach into one page that nobody has touched yet; after a trim there is none.
+void ExpectTheEquation(size_t live, bool trimmed) {
+  const Ledger ledger = ReadLedger();
+  EXPECT_EQ(ledger.live, live);
+  const size_t window =
+      FakeOs::ResidentBytesIn(reinterpret_cast<void*>(hot::window), PageMap::Granules() * kGranuleSize);
+  EXPECT_GE(ledger.live + ledger.cached + ledger.dirty, window);
+  EXPECT_LE(ledger.live + ledger.cached + ledger.dirty, window + (trimmed ? 0 : kCachedClasses * kPageSize));
+  const size_t metadata = Fake().ResidentBytes() - window;
+  EXPECT_LE(metadata, ledger.metadata + (64u << 10));
+  EXPECT_LE(ledger.metadata, metadata + (64u << 10));
+  // Of the arenas: the charges of the tree add up to what the spans hold.
+  size_t charged = 0;
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    if (Arena* arena = Arena::ById(id)) {
+      const ArenaLedger own = arena->Read();
+      charged += own.resident;
+      EXPECT_LE(own.dirty, own.resident);
+      EXPECT_LE(arena->charged(), arena->peak());
+    }
+  }
+  EXPECT_EQ(Arena::Root().charged(), charged);
+}
+
+class LedgerTest : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(LedgerTest, HoldsAfterEveryStep) {
+  Program program(GetParam());
+  for (int step = 0; step < 1500; ++step) {
+    program.Step();
+    ExpectTheEquation(program.live(), false);
+    if (step % 8 == 0) {
+      Trim();
+      ExpectTheEquation(program.live(), true);
+    }
+    ASSERT_FALSE(::testing::Test::HasFailure()) << "step " << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, LedgerTest, ::testing::Range(1u, 9u));
+
+TEST(Ledger, OfAProcessThatAllocatedNothingIsMetadataAlone) {
+  Free(Allocate(16));
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  Trim();
+  const Ledger ledger = ReadLedger();
+  EXPECT_EQ(ledger.live + ledger.cached + ledger.dirty, 0u);
+  EXPECT_EQ(Arena::Root().charged(), 0u);
+  EXPECT_LT(ledger.metadata, 1u << 20);
+}
+
+TEST(Ledger, CachedBytesAreCachedNotLive) {
+  void* block = Allocate(64);
+  memset(block, 1, 64);
+  Ledger ledger = ReadLedger();
+  EXPECT_EQ(ledger.live, 64u);
+  EXPECT_EQ(ledger.cached, kPageSize - 64);
+  EXPECT_EQ(ledger.dirty, 0u);
+  Free(block);
+  ledger = ReadLedger();
+  EXPECT_EQ(ledger.live, 0u);
+  EXPECT_EQ(ledger.cached, kPageSize);
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  ledger = ReadLedger();
+  EXPECT_EQ(ledger.cached, 0u);
+  EXPECT_EQ(ledger.dirty, kPageSize);
+}
+
+// Other threads at work: readings need not be exact, and are never absurd.
+TEST(Ledger, ReadBesideOthersIsNeverAbsurd) {
+  std::atomic<bool> stop{false};
+  auto work = [&](unsigned seed) {
+    std::minstd_rand random(seed);
+    std::vector<void*> mine;
+    while (!stop) {
+      mine.push_back(Allocate(random() % 3000 + 1));
+      if (mine.size() > 300) {
+        for (void* block : mine) Free(block);
+        mine.clear();
+      }
+    }
+    for (void* block : mine) Free(block);
+  };
+  std::thread threads[] = {std::thread(work, 1), std::thread(work, 2)};
+  for (int i = 0; i < 3000; ++i) {
+    const Ledger ledger = ReadLedger();
+    ASSERT_LT(ledger.Resident(), 64u << 20);
+    ASSERT_LT(ledger.live, 16u << 20);
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  Trim();
+  // The first thread is not here to free: what it never took is not there.
+  EXPECT_EQ(ReadLedger().live, 0u);
+}
+
+}  // namespace
+}  // namespace neap
