@@ -148,13 +148,18 @@ bool Arena::GrowUpwards(size_t bytes, bool may_refuse) {
     }
   }
   for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
-    const size_t now = arena->charged_.load(std::memory_order_relaxed);
+    const size_t now = arena->RaisePeak();
     if (now > arena->bound_.load(std::memory_order_relaxed)) arena->overruns_.fetch_add(1, std::memory_order_relaxed);
-    size_t peak = arena->peak_.load(std::memory_order_relaxed);
-    while (now > peak && !arena->peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-    }
   }
   return true;
+}
+
+size_t Arena::RaisePeak() {
+  const size_t now = charged_.load(std::memory_order_relaxed);
+  size_t peak = peak_.load(std::memory_order_relaxed);
+  while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  }
+  return now;
 }
 
 void Arena::ShrinkUpwards(size_t bytes) {
@@ -182,6 +187,7 @@ bool Arena::Charge(size_t bytes) {
 void Arena::ChargeAnyway(size_t bytes) {
   for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
     arena->charged_.fetch_add(bytes, std::memory_order_relaxed);
+    arena->RaisePeak();
   }
   resident_.fetch_add(bytes, std::memory_order_relaxed);
 }

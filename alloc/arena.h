@@ -79,6 +79,7 @@ class Arena {
   void ForEachPool(F f) const;
   bool GrowUpwards(size_t bytes, bool may_refuse);
   void ShrinkUpwards(size_t bytes);
+  size_t RaisePeak();  // returns what is charged now
   void ReturnEverything();
   void ChargeAnyway(size_t bytes);
 

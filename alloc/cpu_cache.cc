@@ -73,7 +73,20 @@ struct CpuCaches::Cache {
   uint16_t capacity[kCachedClasses];         // in slots; 0: closed
   uint16_t height_at_drain[kCachedClasses];  // how many blocks it held when Drain last looked
 
+  uint64_t counted[(kSlotBytes / kPageSize + 63) / 64];  // bit per page of the slots: in the ledger
+
   void** Bottom(size_t c) const { return slots + kSlotOffsets[c] + 1; }
+
+  // The pages that the class's stack reaches are resident from now on.
+  void CountSlots(size_t c) {
+    const size_t last = (kSlotOffsets[c] + capacity[c]) * sizeof(void*) >> kPageShift;
+    for (size_t page = kSlotOffsets[c] * sizeof(void*) >> kPageShift; page <= last; ++page) {
+      const uint64_t bit = uint64_t{1} << page % 64;
+      if ((counted[page / 64] & bit) != 0) continue;
+      counted[page / 64] |= bit;
+      Metadata::Count(kPageSize);
+    }
+  }
 };
 
 constinit CpuCaches::Cache* CpuCaches::caches_ = nullptr;
@@ -137,7 +150,6 @@ void CpuCaches::Open(size_t size_class) {
   if (cache.slots == nullptr) {
     cache.slots = static_cast<void**>(Os::Map(nullptr, kSlotBytes));
     if (cache.slots == nullptr) return;
-    Metadata::Count(kPageSize);
     // While closed nobody else writes top.
     for (size_t c = 0; c < kCachedClasses; ++c) {
       Atomic(Header(number, c).top).store(cache.Bottom(c), std::memory_order_relaxed);
@@ -149,6 +161,7 @@ void CpuCaches::Open(size_t size_class) {
     cache.tops_in_place = true;
   }
   cache.capacity[size_class] = kSizeClasses[size_class].batch;
+  cache.CountSlots(size_class);
   Atomic(Header(number, size_class).end)
       .store(cache.Bottom(size_class) + cache.capacity[size_class], std::memory_order_release);
 }
@@ -165,6 +178,7 @@ void CpuCaches::Widen(size_t size_class) {
   if (cache.widened + bytes > kBudget) return;
   cache.widened += static_cast<uint32_t>(bytes);
   cache.capacity[size_class] = static_cast<uint16_t>(wider);
+  cache.CountSlots(size_class);
   Atomic(Header(number, size_class).end).store(cache.Bottom(size_class) + wider, std::memory_order_release);
 }
 
@@ -252,6 +266,7 @@ void CpuCaches::Close(size_t number, size_t size_class) {
   const SizeClass& row = kSizeClasses[size_class];
   cache.widened -= static_cast<uint32_t>((cache.capacity[size_class] - row.batch) * row.size);
   cache.capacity[size_class] = 0;
+  cache.tops_in_place = false;
   void* blocks[kMaxBatch];
   for (size_t done = 0; done < height;) {
     size_t count = 0;

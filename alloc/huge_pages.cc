@@ -38,7 +38,9 @@ bool HugePages::Touch(size_t first, size_t granules) {
     auto* region = reinterpret_cast<volatile char*>(PageMap::AddressOf(g));
     *region = 0;
     if (Os::ResidentPages(const_cast<char*>(region) + kBytes / 2, 1) == 0) {
-      const Range range = {const_cast<char*>(region), kPageSize};
+      // With it the regions before: of a run that is clean no page is resident.
+      auto* begin = reinterpret_cast<char*>(PageMap::AddressOf(first));
+      const Range range = {begin, static_cast<size_t>(region - begin) + kPageSize};
       Os::Release(&range, 1);
       return false;
     }

@@ -99,6 +99,16 @@ void AdviseHuge(uintptr_t start, size_t bytes, bool huge) {
   if (huge) HugePages::NoteHuge(PageMap::GranuleOf(begin), (end - begin) >> kGranuleShift);
 }
 
+// Into its arena's list. The slack of a bounded arena goes back at once: it would count against the bound.
+void Enlist(LargeSpan* span, size_t slack) {
+  if (slack > 0 && !span->arena->IsRoot()) {
+    const size_t last = GranulesFor(span->bytes) - 1;
+    Releaser::ReleaseRun(PageMap::GranuleOf(span->start) + last, span->granules - last);
+    slack = 0;
+  }
+  span->arena->AddLarge(span, slack);
+}
+
 PageHeap& HeapOf(const LargeSpan* span) { return RootHeap::Node(span->node).page_heap; }
 
 }  // namespace
@@ -137,7 +147,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   span->bytes = bytes;
   const size_t slack = TakePages(first, 0, granules, bytes, zeroed);
   if (huge) AdviseHuge(span->start, bytes, true);
-  arena->AddLarge(span, slack);
+  Enlist(span, slack);
   PageMap::Set(first, span);
   return reinterpret_cast<void*>(span->start);
 }
@@ -185,7 +195,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     LeavePages(first, granules - 1, old_granules, old_bytes);
     span->granules = granules;
     span->bytes = bytes;
-    arena->AddLarge(span, TakePages(first, granules - 1, granules, bytes, false));
+    Enlist(span, TakePages(first, granules - 1, granules, bytes, false));
     if (old_granules > granules) FreeGranules(heap, first + granules, old_granules - granules);
     return block;
   }
@@ -197,7 +207,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     arena->RemoveLarge(span);
     span->granules += more;
     span->bytes = bytes;
-    arena->AddLarge(span, TakePages(first, 0, span->granules, bytes, false));
+    Enlist(span, TakePages(first, 0, span->granules, bytes, false));
     if (span->huge) AdviseHuge(span->start, bytes, true);
     return block;
   }
@@ -221,7 +231,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
   span->start = moved;
   span->granules = roomy;
   span->bytes = bytes;
-  arena->AddLarge(span, TakePages(target, 0, roomy, bytes, false));
+  Enlist(span, TakePages(target, 0, roomy, bytes, false));
   PageMap::Set(target, span);
   heap.Free(first, old_granules);
   return reinterpret_cast<void*>(moved);

@@ -229,7 +229,7 @@ size_t Os::ResidentPages(void* address, size_t pages) { return neap::ResidentPag
 void Os::SetHuge(void* address, size_t bytes, bool huge) {
   FakeOs& fake = Fake();
   std::lock_guard lock(fake.mutex_);
-  if (!Covers(fake.mappings_, address, bytes)) Impossible("SetHuge", address, bytes);
+  if (huge && !Covers(fake.mappings_, address, bytes)) Impossible("SetHuge", address, bytes);
   fake.advice_.push_back({{address, bytes}, huge});
   madvise(address, bytes, MADV_NOHUGEPAGE);
 }
