@@ -5,6 +5,7 @@
 
 #include "alloc/metadata.h"
 #include "alloc/os.h"
+#include "alloc/release.h"
 
 struct neap_consumer {
   neap_pressure_fn fn;
@@ -48,6 +49,7 @@ void Run(void*) {
       AskAll(wanted);
       continue;
     }
+    if (Releaser::Ending()) return;
     Os::FutexWait(&g_bell, rung, UINT64_MAX, false);
   }
 }
@@ -83,6 +85,10 @@ void Consumers::Unregister(neap_consumer* consumer) {
 void Consumers::Ask(uint64_t wanted) {
   if (__atomic_load_n(&g_first, __ATOMIC_RELAXED) == nullptr) return;
   g_wanted.store(wanted, std::memory_order_release);
+  Wake();
+}
+
+void Consumers::Wake() {
   __atomic_fetch_add(&g_bell, 1, __ATOMIC_RELEASE);
   Os::FutexWake(&g_bell, 1, false);
 }

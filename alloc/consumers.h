@@ -18,6 +18,7 @@ class Consumers {
   static void Ask(uint64_t wanted);
   static uint64_t Asked();
   static Mutex& lock();
+  static void Wake();
   static void ForgetInChild();
 };
 

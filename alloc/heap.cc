@@ -34,6 +34,7 @@ constinit std::atomic<bool> g_started{false};
   }
   // These may allocate.
   RegisterForkHandlers();
+  Releaser::WatchFirstThread();
   if (Config::stats_prefix() != nullptr) OpenStatsPage(Config::stats_prefix());
   return true;
 }

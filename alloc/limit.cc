@@ -286,7 +286,7 @@ void LimitWatcher::ForgetInChild() {
   offered_.store(target_.version != 0, std::memory_order_relaxed);
 }
 
-bool LimitWatcher::Run(bool (*wake)(void*), void* context) {
+bool LimitWatcher::Run(bool (*wake)(void*), bool (*ending)(void*), void* context) {
   bool ever_opened = false;
   for (;;) {
     if (offered_.load(std::memory_order_acquire)) {
@@ -297,18 +297,20 @@ bool LimitWatcher::Run(bool (*wake)(void*), void* context) {
       ever_opened = ever_opened || opened;
     }
     int event = Os::WaitForEvents(fds_, fd_count_, kRecheckNs);
-    if (event == -ETIMEDOUT) continue;
+    if (event == -ETIMEDOUT) {
+      if (ending(context)) break;
+      continue;
+    }
     if (event < 0) {
       if (fd_count_ == 0) return false;  // cannot even sleep
       CloseAll();                        // the cgroup is gone; the next Aim tells the new one
       continue;
     }
-    if (!wake(context)) {
-      CloseAll();
-      return true;
-    }
+    if (!wake(context)) break;
     Os::WaitForEvents(nullptr, 0, kMinGapNs);
   }
+  CloseAll();
+  return true;
 }
 
 }  // namespace neap

@@ -73,15 +73,15 @@ class LimitWatcher {
   void Aim(const LimitReader& reader);
 
   // The body of a thread of its own, started after the first Aim: calls `wake` after events, at most every kMinGapNs,
-  // until it returns false. Returns false where the kernel refuses to notify: the tick alone has to do then.
+  // until it returns false, or until `ending`, asked every kRecheckNs, returns true. Returns false where the kernel refuses to notify: the tick alone has to do then.
   // The thread must have a table of file descriptors of its own (close_range with CLOSE_RANGE_UNSHARE): so the program
   // neither sees neap's descriptors nor closes them, and neap never closes one that has become the program's.
-  bool Run(bool (*wake)(void* context), void* context);
+  bool Run(bool (*wake)(void* context), bool (*ending)(void* context), void* context);
 
   // In a forked child, before Run is started there: the parent's descriptors are not the child's.
   void ForgetInChild();
 
-  static constexpr uint64_t kRecheckNs = 10'000'000'000;
+  static constexpr uint64_t kRecheckNs = 2'000'000'000;
   static constexpr uint64_t kMinGapNs = 50'000'000;
 
  private:

@@ -28,9 +28,9 @@ void Watch(void*) {
   g_watcher.Run(
       [](void*) {
         Releaser::Wake();
-        return true;
+        return !Releaser::Ending();
       },
-      nullptr);
+      [](void*) { return Releaser::Ending(); }, nullptr);
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ LimitGate::View LimitGate::Read() {
 uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_order_relaxed)); }
 
 void LimitGate::StartWatcher() {
-  if (g_limit.load(std::memory_order_relaxed) == kNoLimit || g_watching.exchange(true)) return;
+  if (g_limit.load(std::memory_order_relaxed) == kNoLimit || Releaser::Ending() || g_watching.exchange(true)) return;
   Os::StartThread(Watch, nullptr, "neap-watch", true);
 }
 

@@ -69,6 +69,9 @@ struct Os {
   // descriptors of its own, which the program neither sees nor closes; where that is refused it ends at once.
   static int StartThread(void (*run)(void*), void* argument, const char* name, bool own_files);
 
+  // Has `run` called when the calling thread ends by itself (not when the process exits). One function a process.
+  static void CallAtThreadEnd(void (*run)(void*));
+
   // ---- The process.
   static const char* Environment(const char* name);  // null in a setuid process
   static uint64_t RandomBits();

@@ -398,6 +398,14 @@ int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool o
   return -error;
 }
 
+void Os::CallAtThreadEnd(void (*run)(void*)) {
+  static constinit std::atomic<bool> made{false};
+  static constinit pthread_key_t key = 0;
+  if (!made.exchange(true, std::memory_order_acq_rel) && pthread_key_create(&key, run) != 0) return;
+  static char any_value;
+  pthread_setspecific(key, &any_value);
+}
+
 // ---- The process.
 
 const char* Os::Environment(const char* name) { return secure_getenv(name); }

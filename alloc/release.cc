@@ -49,7 +49,8 @@ void Run(void*) {
   for (;;) {
     uint32_t* bell = Bell();
     const uint32_t rung = __atomic_load_n(bell, __ATOMIC_ACQUIRE);
-    g_thread.store(kRunning, std::memory_order_relaxed);
+    g_thread.store(Releaser::Ending() ? kRefused : kRunning, std::memory_order_relaxed);
+    if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
     uint64_t timeout = kTickNs;
     if (!again) {
@@ -182,11 +183,22 @@ void Releaser::Wake() {
 
 void Releaser::StartThread() {
   uint32_t expected = kNone;
-  if (!Config::background() || !g_thread.compare_exchange_strong(expected, kStarting)) return;
+  if (!Config::background() || Ending() || !g_thread.compare_exchange_strong(expected, kStarting)) return;
   if (Os::StartThread(Run, nullptr, "neap-release", false) != 0) g_thread.store(kRefused);
 }
 
+void Releaser::WatchFirstThread() {
+  Os::CallAtThreadEnd([](void*) {
+    ending_.store(true, std::memory_order_relaxed);
+    if (g_thread.load(std::memory_order_relaxed) == kNone) g_thread.store(kRefused, std::memory_order_relaxed);
+    Wake();
+    Consumers::Wake();
+  });
+}
+
 void Releaser::ForgetInChild() {
+  ending_.store(false, std::memory_order_relaxed);
+  WatchFirstThread();
   g_thread.store(kNone, std::memory_order_relaxed);
   ForgetStatsPage();
 }

@@ -32,6 +32,11 @@ class Releaser {
   // Starts the thread whatever there is to give back.
   static void StartThread();
 
+  // The C library ends a process when its last thread does, and counts ours: when the first thread (in a forked child,
+  // the one that forked) ends by itself, ours end too, for good, and the work is done on slow paths.
+  static void WatchFirstThread();
+  static bool Ending() { return ending_.load(std::memory_order_relaxed); }
+
   // Gives back what has been dirty since cutoff_ms or longer. Returns the bytes.
   static size_t ReleaseAt(uint32_t cutoff_ms);
   static size_t ReleaseArena(Arena* arena);
@@ -52,6 +57,7 @@ class Releaser {
   static constexpr size_t kWorthStarting = (1u << 20) / kPageSize;
   static void PokeSlow();
   static inline constinit std::atomic<size_t> noted_{0};
+  static inline constinit std::atomic<bool> ending_{false};
 };
 
 }  // namespace neap

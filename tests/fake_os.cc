@@ -308,6 +308,9 @@ void Os::FutexWake(uint32_t* word, int count, bool shared) {
 uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
 
+// No thread of a test ends while the allocator is in use.
+void Os::CallAtThreadEnd(void (*)(void*)) {}
+
 int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool own_files) {
   FakeOs& fake = Fake();
   if (fake.start_thread.Judge()) return -EAGAIN;

@@ -342,7 +342,7 @@ class WatcherTest : public LimitTest {
           auto* test = static_cast<WatcherTest*>(self);
           return ++test->wakes_ < test->wanted_;
         },
-        this);
+        [](void*) { return false; }, this);
   }
 
   std::unique_ptr<LimitWatcher> watcher_ = std::make_unique<LimitWatcher>();
