@@ -7,7 +7,7 @@ import subprocess
 import sys
 import unittest
 
-from support import HOLD, MIB, NEAP, CommandTest, eventually, library, neap, needs_limit, needs_root
+from support import HOLD, NEAP, CommandTest, library, neap, needs_limit, needs_root
 
 MAIN = "int main(void) { return 0; }\n"
 
@@ -69,6 +69,12 @@ class Programs(DoctorTest):
         program = self.build("needs", "void mi_heap_malloc(void); int main(void) { mi_heap_malloc(); }\n",
                              f"-L{self.folder}", "-linside", "-Wl,-rpath,$ORIGIN")
         self.expect("part", "allocator", "libinside.so has mimalloc inside", program)
+
+    def test_arrow_is_told_how_to_use_malloc_and_believed(self):
+        path = self.build("libarrow.so.2600", "void mi_heap_malloc(void) {}\n", "-shared", "-fPIC")
+        self.expect("part", "allocator", "has mimalloc inside", path)
+        self.expect("note", "allocator", "unused with ARROW_DEFAULT_MEMORY_POOL=system", path, code=0,
+                    env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"})
 
     def test_musl(self):
         program = self.build("musl", MAIN, "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")

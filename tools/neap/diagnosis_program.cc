@@ -23,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kArrowPool = "ARROW_DEFAULT_MEMORY_POOL";
 constexpr int kMostInterpreters = 4;  // as the kernel: a script's interpreter may be a script
 
 std::string FindCommand(const std::string& command) {
@@ -54,23 +55,27 @@ std::string Interpreter(const std::string& file) {
   return fs::path(program).filename() == "env" && !argument.empty() ? FindCommand(argument) : program;
 }
 
-std::string AdviceFor(const std::string& family, const std::string& file) {
-  if (file.find("arrow") != file.npos) return "ARROW_DEFAULT_MEMORY_POOL=system makes Arrow use malloc";
-  return fmt::format("its memory shows as foreign: bound it by its own settings, or build it without {}", family);
-}
-
-void DiagnoseAllocators(const ElfFile& elf, const std::string& file, Findings& findings) {
+// arrow_pool: ARROW_DEFAULT_MEMORY_POOL of the program, with which Arrow leaves its own allocators unused.
+void DiagnoseAllocators(const ElfFile& elf, const std::string& file, const std::string& arrow_pool,
+                        Findings& findings) {
+  bool is_arrow = fs::path(file).filename().string().starts_with("libarrow");
   for (const AllocatorInside& inside : elf.allocators) {
+    std::string what = fmt::format("{} has {} inside ({})", file, inside.family, inside.evidence);
+    std::string bypass = ": what it allocates there does not reach neap";
     // One that exports malloc is a replacement like neap, and the one that is preloaded comes first.
     if (elf.exports_malloc && !elf.executable) {
-      findings.push_back({Severity::kNote, "allocator",
-                          fmt::format("{} is {}: neap comes first where it is preloaded first", file, inside.family),
-                          ""});
+      what = fmt::format("{} is {}: neap comes first where it is preloaded", file, inside.family);
+      findings.push_back({Severity::kNote, "allocator", what, ""});
+    } else if (is_arrow && arrow_pool == "system") {
+      what += ", unused with ARROW_DEFAULT_MEMORY_POOL=system";
+      findings.push_back({Severity::kNote, "allocator", what, ""});
+    } else if (is_arrow) {
+      findings.push_back({Severity::kPart, "allocator", what + bypass, "set ARROW_DEFAULT_MEMORY_POOL=system"});
     } else {
-      findings.push_back({Severity::kPart, "allocator",
-                          fmt::format("{} has {} inside ({}): what it allocates there does not reach neap", file,
-                                      inside.family, inside.evidence),
-                          AdviceFor(inside.family, file)});
+      findings.push_back(
+          {Severity::kPart, "allocator", what + bypass,
+           fmt::format("its memory shows as foreign: bound it by its own settings, or build it without {}",
+                       inside.family)});
     }
   }
   if (elf.executable && elf.dynamic && elf.exports_malloc) {
@@ -137,11 +142,12 @@ void DiagnosePrivileges(const std::string& file, Findings& findings) {
                       "run it as the user it changes to, or link it with -lneap"});
 }
 
-void DiagnoseScan(const std::string& file, const std::string& shown_as, Findings& findings) {
+void DiagnoseScan(const std::string& file, const std::string& shown_as, const std::string& arrow_pool,
+                  Findings& findings) {
   std::string problem;
   std::optional<ElfFile> elf = ReadElf(file, &problem);
   if (elf) {
-    DiagnoseAllocators(*elf, shown_as, findings);
+    DiagnoseAllocators(*elf, shown_as, arrow_pool, findings);
   } else if (!problem.empty()) {
     findings.push_back({Severity::kNote, "allocator", fmt::format("{} could not be read: {}", shown_as, problem), ""});
   }
@@ -166,9 +172,11 @@ void DiagnoseCommand(const std::string& command, Findings& findings) {
   }
   if (!DiagnoseExecutable(*elf, file, findings)) return;
   DiagnosePrivileges(file, findings);
-  DiagnoseAllocators(*elf, file, findings);
+  const char* arrow_pool = getenv(kArrowPool);
+  if (arrow_pool == nullptr) arrow_pool = "";
+  DiagnoseAllocators(*elf, file, arrow_pool, findings);
   for (const std::string& library : NeededFiles(*elf)) {
-    if (!IsNeap(library)) DiagnoseScan(library, library, findings);
+    if (!IsNeap(library)) DiagnoseScan(library, library, arrow_pool, findings);
   }
   if (elf->executable) {
     findings.push_back({Severity::kNote, "libraries",
@@ -189,6 +197,7 @@ void DiagnoseProcess(pid_t pid, Findings& findings) {
   std::optional<ElfFile> elf = ReadElf(executable, &problem);
   bool can_preload = !elf || DiagnoseExecutable(*elf, name, findings);
 
+  std::string arrow_pool = ProcessEnvironment(pid, kArrowPool).value_or("");
   bool on_neap = false;
   std::set<std::string> seen;
   for (const Mapping& mapping : *mappings) {
@@ -200,7 +209,7 @@ void DiagnoseProcess(pid_t pid, Findings& findings) {
     std::string file = ProcPath(pid, "root") + mapping.path;
     if (access(file.c_str(), R_OK) != 0)
       file = ProcPath(pid, fmt::format("map_files/{:x}-{:x}", mapping.begin, mapping.end));
-    DiagnoseScan(file, mapping.path, findings);
+    DiagnoseScan(file, mapping.path, arrow_pool, findings);
   }
 
   std::string preload = ProcessEnvironment(pid, "LD_PRELOAD").value_or("");

@@ -94,9 +94,7 @@ std::unique_ptr<LimitedCgroup> MakeCgroup(const std::string& limit_text, uint64_
   std::string why_not;
   std::unique_ptr<LimitedCgroup> cgroup = LimitedCgroup::Make(*limit, &why_not);
   if (cgroup == nullptr) {
-    Say(fmt::format(
-        "no limit of {} here: {}; running without (as root, or with a cgroup handed to this user, it works)",
-        FormatBytes(*limit), why_not));
+    Say(fmt::format("no limit of {} here: {}; running without", FormatBytes(*limit), why_not));
   }
   return cgroup;
 }
