@@ -86,12 +86,17 @@ class CommandTest(unittest.TestCase):
         program = Program(*prefix, **options)
 
         def stop():
-            for pid in (*program.children, program.pid, program.process.pid):
+            # Whoever runs it is left to end by itself, and to clear up.
+            for pid in (*program.children, program.pid):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            program.process.communicate()
+            try:
+                program.process.communicate(timeout=DEADLINE)
+            except subprocess.TimeoutExpired:
+                program.process.kill()
+                program.process.communicate()
 
         self.addCleanup(stop)
         return program
