@@ -132,8 +132,25 @@ void FakeOs::Forget() {
 }
 
 void FakeOs::SetFile(const std::string& path, const std::string& text) {
+  SetFile(path, [text] { return text; });
+}
+
+void FakeOs::SetFile(const std::string& path, std::function<std::string()> text) {
   std::lock_guard lock(mutex_);
-  files_[path] = text;
+  files_[path] = std::move(text);
+}
+
+void FakeOs::SetContainer(uint64_t limit, uint64_t others) {
+  SetFile("/proc/self/cgroup", "0::/box\n");
+  SetFile("/proc/self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+  SetFile("/proc/self/statm",
+          [this] { return "9999999 " + std::to_string(ResidentBytes() / kPage) + " 0 5 0 123 0\n"; });
+  SetFile("/cg/box/cgroup.stat", "nr_descendants 0\n");
+  SetFile("/cg/box/memory.max", std::to_string(limit) + "\n");
+  SetFile("/cg/box/memory.high", "max\n");
+  SetFile("/cg/box/memory.stat",
+          [this, others] { return "anon " + std::to_string(ResidentBytes() + others) + "\nfile 0\n"; });
+  SetFile("/cg/box/memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n");
 }
 
 void FakeOs::RemoveFile(const std::string& path) {
@@ -274,11 +291,16 @@ int Os::FenceRseq() {
 
 long Os::ReadFile(const char* path, char* buffer, size_t size) {
   FakeOs& fake = Fake();
-  std::lock_guard lock(fake.mutex_);
-  auto file = fake.files_.find(path);
-  if (file == fake.files_.end()) return -ENOENT;
-  const size_t length = std::min(size - 1, file->second.size());
-  memcpy(buffer, file->second.data(), length);
+  std::function<std::string()> ask;
+  {
+    std::lock_guard lock(fake.mutex_);
+    auto file = fake.files_.find(path);
+    if (file == fake.files_.end()) return -ENOENT;
+    ask = file->second;
+  }
+  const std::string text = ask();
+  const size_t length = std::min(size - 1, text.size());
+  memcpy(buffer, text.data(), length);
   buffer[length] = 0;
   return static_cast<long>(length);
 }

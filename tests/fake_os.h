@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -82,6 +83,10 @@ class FakeOs {
 
   // ---- Files, by path. A missing one gives -ENOENT.
   void SetFile(const std::string& path, const std::string& text);
+  void SetFile(const std::string& path, std::function<std::string()> text);  // asked at every reading
+  // The files of a process in a cgroup v2 container: its anonymous memory is what the allocator really holds, and
+  // `others` bytes.
+  void SetContainer(uint64_t limit, uint64_t others);
   void RemoveFile(const std::string& path);
 
   // ---- Threads and the process.
@@ -98,7 +103,8 @@ class FakeOs {
   std::vector<Range> released_, split_;
   std::vector<HugeAdvice> advice_;
   std::vector<Binding> bindings_;
-  std::map<std::string, std::string> files_, environment_;
+  std::map<std::string, std::function<std::string()>> files_;
+  std::map<std::string, std::string> environment_;
   std::vector<StartedThread> threads_;
   std::string errors_;
 };
