@@ -95,7 +95,7 @@ void* neap_arena_malloc(neap_arena* arena, size_t size, size_t alignment) {
   if (alignment < neap::kMinAlignment) alignment = neap::kMinAlignment;
   void* block = nullptr;
   if (arena != nullptr && (alignment & (alignment - 1)) == 0 && size <= PTRDIFF_MAX) {
-    block = Of(arena)->IsRoot() ? neap::AllocateInRoot(size, alignment) : Of(arena)->Allocate(size, alignment);
+    block = neap::AllocateIn(*Of(arena), size, alignment);
   }
   if (block == nullptr) errno = ENOMEM;
   return block;

@@ -3,6 +3,7 @@
 
 #include "alloc/clock.h"
 #include "alloc/fork.h"
+#include "alloc/hardened.h"
 #include "alloc/large.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
@@ -37,7 +38,8 @@ void RootHeap::Start() {
   for (int node = 0; node < nodes; ++node) {
     g_nodes[node]->page_heap.Start(node, nodes > 1);
     for (size_t c = 0; c < kClasses; ++c) {
-      g_nodes[node]->pools[c].Start(&g_root, &g_nodes[node]->page_heap, c, nodes == 1 && c < kCachedClasses);
+      const bool hit_path = nodes == 1 && c < kCachedClasses && !Hardened::On();
+      g_nodes[node]->pools[c].Start(&g_root, &g_nodes[node]->page_heap, c, hit_path);
     }
   }
   g_node_count = nodes;

@@ -40,7 +40,7 @@ inline constexpr size_t kRseqBytes = 32;
 #pragma GCC visibility push(hidden)  // no table of addresses in between
 namespace hot {
 
-extern size_t fast_limit;    // sizes below take the hit path: kSmallMax + 1, or 0 (not started; scopes are in use)
+extern size_t fast_limit;    // sizes below take the hit path: kSmallMax + 1, or 0 (not started; scopes; hardened)
 extern ptrdiff_t rseq_area;  // thread pointer to struct rseq, or to what stands in for it (cpu_cache.cc)
 extern ptrdiff_t rseq_cpu;   // thread pointer to the number that picks the cache: cpu_id, or mm_cid where there is one
 extern uintptr_t caches;     // cache number 0

@@ -15,6 +15,8 @@ struct ConfigRow {
 
 inline constexpr ConfigRow kConfigTable[] = {
     {"NEAP_BACKGROUND", "1", "0 or 1", "0: no thread; gives back on slow paths. For programs that must stay single-threaded"},
+    {"NEAP_HARDENED", "0", "0 or 1",
+     "1: finds writes behind a block's end and after its free, and sizes that are not its own. Slower, and needs more"},
     {"NEAP_OOM", "kill", "kill or null",
      "null: where the container's limit has no room left, malloc gives NULL instead of the kernel a kill"},
     {"NEAP_STATS", "/dev/shm/neap", "a path's prefix, or 0", "where the page of statistics is kept; 0: nowhere"},
@@ -24,6 +26,7 @@ class Config {
  public:
   static void Read();
   static bool background();
+  static bool hardened();
   static bool oom_null();
   static const char* stats_prefix();  // null: not set
 };

@@ -16,6 +16,7 @@ namespace {
 template <class F>
 void ForEachLockBeforeCaches(F f) {
   f(ForkLocks::Start());
+  f(ForkLocks::Quarantine());
   f(ForkLocks::Tick());
   f(Consumers::lock());
   f(LimitGate::lock());

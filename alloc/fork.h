@@ -11,6 +11,7 @@ namespace neap {
 // The locks that are nobody's member, each defined beside what it guards.
 struct ForkLocks {
   static Mutex& Start();
+  static Mutex& Quarantine();
   static Mutex& Tick();
   static Mutex& Release();
   static Mutex& ArenaTree();

@@ -8,6 +8,7 @@
 #include "alloc/cpu_cache.h"
 #include "alloc/fast_path.h"
 #include "alloc/fork.h"
+#include "alloc/hardened.h"
 #include "alloc/large.h"
 #include "alloc/limit_gate.h"
 #include "alloc/misuse.h"
@@ -27,9 +28,10 @@ constinit std::atomic<bool> g_started{false};
     MutexLock lock(g_start_lock);
     if (g_started.load(std::memory_order_relaxed)) return true;
     if (!CpuCaches::Start()) return false;
-    RootHeap::Start();
     Config::Read();
-    hot::fast_limit = kSmallMax + 1;
+    if (Config::hardened()) Hardened::Start();
+    RootHeap::Start();
+    if (!Hardened::On()) hot::fast_limit = kSmallMax + 1;
     g_started.store(true, std::memory_order_release);
   }
   // These may allocate.
@@ -87,22 +89,21 @@ void FreeSlabBlock(void* block, Slab* slab) {
   FreeToRoot(block, slab);
 }
 
-}  // namespace
+// ---- Blocks as the heap has them.
 
-void* AllocateSlow(size_t size) {
-  if (__builtin_expect(!Started(), 0)) return nullptr;
-  if (Arena* arena = ThreadScope::Current()) return arena->Allocate(size, kMinAlignment);
-  return AllocateInRoot(size, kMinAlignment);
+Arena& CurrentArena() {
+  Arena* arena = ThreadScope::Current();
+  return arena != nullptr ? *arena : Arena::Root();
 }
 
-void* AllocateInRoot(size_t size, size_t alignment) {
+// zeroed: if the block is a large one.
+void* AllocateBlock(Arena& arena, size_t size, size_t alignment, bool zeroed) {
   const size_t size_class = AlignedClassOf(size, alignment);
-  if (size_class < kClasses) return AllocateFromClass(size_class);
-  return Large::Allocate(&Arena::Root(), size, alignment, false);
+  if (size_class == kClasses) return Large::Allocate(&arena, size, alignment, zeroed);
+  return arena.IsRoot() ? AllocateFromClass(size_class) : arena.Allocate(size, alignment);
 }
 
-void FreeSlow(void* block) {
-  if (block == nullptr) return;
+void FreeBlock(void* block) {
   Span* span = PageMap::Find(block);
   switch (span->kind) {
     case SpanKind::kSlab:
@@ -116,34 +117,6 @@ void FreeSlow(void* block) {
       Misuse::NotABlock(block);
   }
 }
-
-void FreeToFullCache(void* block, Span* span) {
-  const size_t size_class = span->size_class;
-  if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
-}
-
-void* Allocate(size_t size) { return FastAllocate(size); }
-
-void Free(void* block) { FastFree(block); }
-
-void* AllocateZeroed(size_t size) {
-  if (size <= kSlabMax) {
-    void* block = FastAllocate(size);
-    return block == nullptr ? nullptr : memset(block, 0, size);
-  }
-  if (!Started()) return nullptr;
-  Arena* arena = ThreadScope::Current();
-  return Large::Allocate(arena != nullptr ? arena : &Arena::Root(), size, kMinAlignment, true);
-}
-
-void* AllocateAligned(size_t size, size_t alignment) {
-  if (alignment <= kMinAlignment) return FastAllocate(size);
-  if (!Started()) return nullptr;
-  if (Arena* arena = ThreadScope::Current()) return arena->Allocate(size, alignment);
-  return AllocateInRoot(size, alignment);
-}
-
-namespace {
 
 // The span of a block that realloc, sized free or usable_size was given; ends the process if no live block starts there.
 Span* SpanOfLive(const void* block) {
@@ -167,18 +140,102 @@ Arena* OwnerOf(Span* span) {
   return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena : static_cast<Slab*>(span)->pool->arena();
 }
 
+// ---- Blocks of the hardened mode.
+
+void* AllocateGuarded(Arena& arena, size_t size, size_t alignment, bool zeroed) {
+  if (size > kMaxRequest - Hardened::kGuardBytes) return nullptr;
+  void* block = AllocateBlock(arena, size + Hardened::kGuardBytes, alignment, zeroed);
+  if (block != nullptr) Hardened::Guard(block, BlockSize(PageMap::Find(block)), size);
+  return block;
+}
+
+// Blocks of a bounded arena do not wait in the quarantine: its account is exact, and it may be destroyed.
+void FreeGuarded(void* block) {
+  Span* span = SpanOfLive(block);
+  const size_t block_size = BlockSize(span);
+  Hardened::MarkFreed(block, block_size);
+  if (span->kind == SpanKind::kLarge || block_size > Hardened::kQuarantinedMax || !OwnerOf(span)->IsRoot()) {
+    return FreeBlock(block);
+  }
+  Hardened::Fill(block, block_size);
+  while (void* oldest = Hardened::Quarantine(block, block_size)) FreeBlock(oldest);
+}
+
+void* ReallocateGuarded(void* block, Span* span, size_t size) {
+  const size_t block_size = BlockSize(span);
+  const size_t old_size = Hardened::RequestedSize(block, block_size);
+  if (size > kMaxRequest - Hardened::kGuardBytes) return nullptr;
+  const size_t whole = size + Hardened::kGuardBytes;
+  void* resized = nullptr;
+  if (span->kind == SpanKind::kLarge && whole > kSlabMax) resized = Large::Resize(static_cast<LargeSpan*>(span), whole);
+  else if (whole <= block_size && whole > block_size / 2) resized = block;
+  if (resized != nullptr) {
+    Hardened::Guard(resized, BlockSize(PageMap::Find(resized)), size);
+    return resized;
+  }
+  void* moved = AllocateGuarded(*OwnerOf(span), size, kMinAlignment, false);
+  if (moved == nullptr && size > old_size) return nullptr;
+  if (moved == nullptr) {
+    Hardened::Guard(block, block_size, size);
+    return block;
+  }
+  memcpy(moved, block, size < old_size ? size : old_size);
+  FreeGuarded(block);
+  return moved;
+}
+
 }  // namespace
+
+void* AllocateSlow(size_t size) {
+  if (__builtin_expect(!Started(), 0)) return nullptr;
+  return AllocateIn(CurrentArena(), size, kMinAlignment);
+}
+
+void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
+  return Hardened::On() ? AllocateGuarded(arena, size, alignment, false) : AllocateBlock(arena, size, alignment, false);
+}
+
+void FreeSlow(void* block) {
+  if (block == nullptr) return;
+  if (Hardened::On()) return FreeGuarded(block);
+  FreeBlock(block);
+}
+
+void FreeToFullCache(void* block, Span* span) {
+  const size_t size_class = span->size_class;
+  if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
+}
+
+void* Allocate(size_t size) { return FastAllocate(size); }
+
+void Free(void* block) { FastFree(block); }
+
+void* AllocateZeroed(size_t size) {
+  if (size <= kSlabMax) {
+    void* block = FastAllocate(size);
+    return block == nullptr ? nullptr : memset(block, 0, size);
+  }
+  if (!Started()) return nullptr;
+  return Hardened::On() ? AllocateGuarded(CurrentArena(), size, kMinAlignment, true)
+                        : Large::Allocate(&CurrentArena(), size, kMinAlignment, true);
+}
+
+void* AllocateAligned(size_t size, size_t alignment) {
+  if (alignment <= kMinAlignment) return FastAllocate(size);
+  if (!Started()) return nullptr;
+  return AllocateIn(CurrentArena(), size, alignment);
+}
 
 void* Reallocate(void* block, size_t size) {
   Span* span = SpanOfLive(block);
+  if (Hardened::On()) return ReallocateGuarded(block, span, size);
   const size_t old_size = BlockSize(span);
   if (span->kind == SpanKind::kLarge && size > kSlabMax) {
     if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) return resized;
   } else if (size <= old_size && (size > old_size / 2 || old_size <= 64)) {
     return block;
   }
-  Arena* owner = OwnerOf(span);
-  void* moved = owner->IsRoot() ? AllocateInRoot(size, kMinAlignment) : owner->Allocate(size, kMinAlignment);
+  void* moved = AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
   if (moved == nullptr) return size <= old_size ? block : nullptr;
   memcpy(moved, block, size < old_size ? size : old_size);
   FastFree(block);
@@ -190,10 +247,15 @@ void FreeSized(void* block, size_t size, size_t alignment) {
   Span* span = SpanOfLive(block);
   const size_t block_size = BlockSize(span);
   const bool misaligned = alignment != 0 && (reinterpret_cast<uintptr_t>(block) & (alignment - 1)) != 0;
+  if (Hardened::On()) {
+    const size_t requested = Hardened::RequestedSize(block, block_size);
+    if (size != requested || misaligned) Misuse::WrongSize(block, requested, size, alignment);
+    return FreeGuarded(block);
+  }
   // The block that such a request gets, or a larger one in which realloc may have left it.
   bool fits = size <= block_size;
   if (span->kind == SpanKind::kLarge) {
-    fits = fits && size > kSlabMax ? size > block_size / 4 * 3 - kPageSize : fits && alignment > kSlabMax;
+    fits = fits && (size > block_size / 4 * 3 - kPageSize || AlignedClassOf(size, alignment) == kClasses);
   } else if (fits && size <= block_size / 2 && block_size > 64) {
     fits = AlignedClassOf(size, alignment < kMinAlignment ? kMinAlignment : alignment) == span->size_class;
   }
@@ -201,9 +263,14 @@ void FreeSized(void* block, size_t size, size_t alignment) {
   FastFree(block);
 }
 
-size_t UsableSize(const void* block) { return block == nullptr ? 0 : BlockSize(SpanOfLive(block)); }
+size_t UsableSize(const void* block) {
+  if (block == nullptr) return 0;
+  const size_t block_size = BlockSize(SpanOfLive(block));
+  return Hardened::On() ? Hardened::RequestedSize(block, block_size) : block_size;
+}
 
 size_t BlockSizeFor(size_t size) {
+  if (Hardened::On()) return size;
   if (size <= kSlabMax) return kSizeClasses[ClassOf(size)].size;
   return size > PTRDIFF_MAX ? size : (size + kPageSize - 1) & ~(kPageSize - 1);
 }

@@ -9,6 +9,8 @@ struct neap_arena;
 
 namespace neap {
 
+class Arena;
+
 inline constexpr size_t kMinAlignment = 16;  // of every block of 16 bytes or more
 inline constexpr size_t kMaxRequest = PTRDIFF_MAX;
 
@@ -18,8 +20,8 @@ void* AllocateZeroed(size_t size);
 // alignment: a power of two of any size; a request that cannot be met gives null.
 void* AllocateAligned(size_t size, size_t alignment);
 
-// Of the root arena, whatever the scope.
-void* AllocateInRoot(size_t size, size_t alignment);
+// Of that arena, whatever the scope.
+void* AllocateIn(Arena& arena, size_t size, size_t alignment);
 
 // block: live, and size > 0. On failure null is returned and the block is as it was.
 void* Reallocate(void* block, size_t size);

@@ -14,6 +14,11 @@ class Line {
     while (*text != 0 && length_ < sizeof(buffer_) - 1) buffer_[length_++] = *text++;
     return *this;
   }
+  // What is before the "=" of an environment's variable.
+  Line& Name(const char* variable) {
+    while (*variable != '=' && *variable != 0 && length_ < sizeof(buffer_) - 1) buffer_[length_++] = *variable++;
+    return *this;
+  }
   Line& Number(size_t value) { return Digits(value, 10); }
   Line& Address(const void* address) {
     Text("0x");
@@ -74,8 +79,27 @@ void Misuse::WrongSize(const void* block, size_t block_size, size_t claimed, siz
   Os::Abort();
 }
 
+void Misuse::Overflow(const void* block, size_t block_size, size_t requested) {
+  Line line;
+  line.Text("write behind the end of ").Address(block).Text(", a block of ").Number(block_size).Text(" bytes (");
+  if (requested != SIZE_MAX) line.Text("requested: ").Number(requested);
+  else line.Text("the requested size is overwritten");
+  line.Text("), found when it was used or freed").Write();
+  Os::Abort();
+}
+
+void Misuse::WriteAfterFree(const void* block, size_t block_size) {
+  Line line;
+  line.Text("write to ").Address(block).Text(" after it was freed, a block of ").Number(block_size).Text(" bytes").Write();
+  Os::Abort();
+}
+
 void Misuse::BadSetting(const char* name, const char* value, const char* range, const char* used) {
   Line().Text(name).Text("=").Text(value).Text(" is not ").Text(range).Text("; using ").Text(used).Write();
+}
+
+void Misuse::UnknownSetting(const char* variable) {
+  Line().Name(variable).Text(" is no setting of neap; see neap run --help").Write();
 }
 
 }  // namespace neap

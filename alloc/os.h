@@ -74,6 +74,7 @@ struct Os {
 
   // ---- The process.
   static const char* Environment(const char* name);  // null in a setuid process
+  static void ForEachVariable(void (*visit)(const char* variable));  // "NAME=value"; of a setuid process none
   static uint64_t RandomBits();
   static void WriteError(const char* text, size_t length);
   [[noreturn]] static void Abort();

@@ -410,6 +410,11 @@ void Os::CallAtThreadEnd(void (*run)(void*)) {
 
 const char* Os::Environment(const char* name) { return secure_getenv(name); }
 
+void Os::ForEachVariable(void (*visit)(const char* variable)) {
+  if (environ == nullptr || getauxval(AT_SECURE) != 0) return;
+  for (char** variable = environ; *variable != nullptr; ++variable) visit(*variable);
+}
+
 uint64_t Os::RandomBits() {
   uint64_t bits = 0;
   if (auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM))) memcpy(&bits, random + 8, sizeof(bits));

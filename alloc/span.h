@@ -22,7 +22,8 @@ enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree, kBusy };
 struct Span {
   uintptr_t cache = 0;  // slab: the header of its class in cache number 0
   // slab: that of its class while a block may go straight into a CPU's cache; 0 wherever free has to look closer: all
-  // other kinds, slabs of bounded arenas, slabs with pages given back, every slab where there are several nodes.
+  // other kinds, slabs of bounded arenas, slabs with pages given back, every slab where there are several nodes or
+  // in the hardened mode.
   uint32_t magic = 0;
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;

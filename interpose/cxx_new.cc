@@ -21,6 +21,8 @@
 #include <atomic>
 #include <new>
 
+#include "alloc/hardened.h"
+#include "alloc/heap.h"
 #include "alloc/os.h"
 #include "interpose/replaced.h"
 
@@ -184,22 +186,72 @@ void* operator new[](size_t size, std::align_val_t alignment, const std::nothrow
   return NewOrNull(NewArrayAlignedReplaced(), nothrow_new_array_aligned, size, alignment);
 }
 
+extern "C" {
+[[gnu::visibility("hidden")]] void neap_default_free(void* block) noexcept;  // c_malloc.cc
+[[gnu::visibility("hidden")]] void neap_default_delete(void* block) noexcept { free(block); }
+[[gnu::visibility("hidden")]] void neap_default_delete_array(void* block) noexcept { ::operator delete(block); }
+[[gnu::visibility("hidden")]] void neap_default_delete_aligned(void* block, std::align_val_t) noexcept { free(block); }
+[[gnu::visibility("hidden")]] void neap_default_delete_array_aligned(void* block, std::align_val_t alignment) noexcept {
+  ::operator delete(block, alignment);
+}
+}
+
+void operator delete(void* block) noexcept __attribute__((alias("neap_default_delete")));
+void operator delete[](void* block) noexcept __attribute__((alias("neap_default_delete_array")));
+void operator delete(void* block, std::align_val_t) noexcept __attribute__((alias("neap_default_delete_aligned")));
+void operator delete[](void* block, std::align_val_t) noexcept
+    __attribute__((alias("neap_default_delete_array_aligned")));
+
+namespace {
+
+using DeleteFunction = void(void*) noexcept;
+using DeleteAlignedFunction = void(void*, std::align_val_t) noexcept;
+
+bool DeleteReplaced() {
+  return neap::IsReplaced<DeleteFunction>(&free, &neap_default_free) ||
+         neap::IsReplaced<DeleteFunction>(&::operator delete, &neap_default_delete);
+}
+bool DeleteArrayReplaced() {
+  return DeleteReplaced() || neap::IsReplaced<DeleteFunction>(&::operator delete[], &neap_default_delete_array);
+}
+bool DeleteAlignedReplaced() {
+  return neap::IsReplaced<DeleteFunction>(&free, &neap_default_free) ||
+         neap::IsReplaced<DeleteAlignedFunction>(&::operator delete, &neap_default_delete_aligned);
+}
+bool DeleteArrayAlignedReplaced() {
+  return DeleteAlignedReplaced() ||
+         neap::IsReplaced<DeleteAlignedFunction>(&::operator delete[], &neap_default_delete_array_aligned);
+}
+
+}  // namespace
+
 // The size that a sized form is told goes unchecked: programs that delete an object by a base without a virtual
-// destructor tell the base's, and live with every other malloc.
-void operator delete(void* block) noexcept { free(block); }
-void operator delete(void* block, size_t) noexcept { ::operator delete(block); }
+// destructor tell the base's, and live with every other malloc. The hardened mode checks it, where both the block and
+// the form that frees it are ours.
+void operator delete(void* block, size_t size) noexcept {
+  if (neap::Hardened::On() && !NewReplaced() && !DeleteReplaced()) return neap::FreeSized(block, size, 0);
+  ::operator delete(block);
+}
 void operator delete(void* block, const std::nothrow_t&) noexcept { ::operator delete(block); }
-void operator delete[](void* block) noexcept { ::operator delete(block); }
-void operator delete[](void* block, size_t) noexcept { ::operator delete[](block); }
+void operator delete[](void* block, size_t size) noexcept {
+  if (neap::Hardened::On() && !NewArrayReplaced() && !DeleteArrayReplaced()) return neap::FreeSized(block, size, 0);
+  ::operator delete[](block);
+}
 void operator delete[](void* block, const std::nothrow_t&) noexcept { ::operator delete[](block); }
 
-void operator delete(void* block, std::align_val_t) noexcept { free(block); }
-void operator delete(void* block, size_t, std::align_val_t alignment) noexcept { ::operator delete(block, alignment); }
+void operator delete(void* block, size_t size, std::align_val_t alignment) noexcept {
+  if (neap::Hardened::On() && !NewAlignedReplaced() && !DeleteAlignedReplaced()) {
+    return neap::FreeSized(block, size, static_cast<size_t>(alignment));
+  }
+  ::operator delete(block, alignment);
+}
 void operator delete(void* block, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   ::operator delete(block, alignment);
 }
-void operator delete[](void* block, std::align_val_t alignment) noexcept { ::operator delete(block, alignment); }
-void operator delete[](void* block, size_t, std::align_val_t alignment) noexcept {
+void operator delete[](void* block, size_t size, std::align_val_t alignment) noexcept {
+  if (neap::Hardened::On() && !NewArrayAlignedReplaced() && !DeleteArrayAlignedReplaced()) {
+    return neap::FreeSized(block, size, static_cast<size_t>(alignment));
+  }
   ::operator delete[](block, alignment);
 }
 void operator delete[](void* block, std::align_val_t alignment, const std::nothrow_t&) noexcept {

@@ -350,6 +350,16 @@ const char* Os::Environment(const char* name) {
   return variable == fake.environment_.end() ? nullptr : variable->second.c_str();
 }
 
+void Os::ForEachVariable(void (*visit)(const char* variable)) {
+  FakeOs& fake = Fake();
+  std::vector<std::string> variables;
+  {
+    std::lock_guard lock(fake.mutex_);
+    for (const auto& [name, value] : fake.environment_) variables.push_back(name + "=" + value);
+  }
+  for (const std::string& variable : variables) visit(variable.c_str());
+}
+
 uint64_t Os::RandomBits() { return Fake().random_bits; }
 
 void Os::WriteError(const char* text, size_t length) {

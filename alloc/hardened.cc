@@ -1,0 +1,130 @@
+// hardened.cc: see hardened.h.
+#include "alloc/hardened.h"
+
+#include "alloc/fork.h"
+#include "alloc/lock.h"
+#include "alloc/misuse.h"
+#include "alloc/os.h"
+#include "alloc/size_classes.h"
+
+namespace neap {
+namespace {
+
+using Word __attribute__((may_alias)) = uint64_t;
+
+// Of the canary no more than this is written and read: the rest of a large block's guard stays untouched.
+constexpr size_t kCanaryMax = kPageSize;
+constexpr uint64_t kFreed = UINT64_MAX;  // in place of a size
+
+struct Waiting {
+  void* block;
+  size_t bytes;
+};
+
+constinit uint64_t g_secret = 0;
+constinit Mutex g_lock;  // all below; nothing is locked under it
+constinit Waiting g_waiting[Hardened::kQuarantineBlocks] = {};
+constinit size_t g_first = 0;
+constinit size_t g_count = 0;
+constinit size_t g_bytes = 0;
+
+// The finaliser of MurmurHash3: every bit of the secret and of the address reaches every bit of the result.
+uint64_t Mix(const void* block) {
+  uint64_t bits = reinterpret_cast<uintptr_t>(block) ^ g_secret;
+  bits = (bits ^ bits >> 33) * 0xff51afd7ed558ccd;
+  bits = (bits ^ bits >> 33) * 0xc4ceb9fe1a85ec53;
+  return bits ^ bits >> 33;
+}
+
+// In every byte the highest and the lowest bit are set: neither a NUL nor a character of ASCII can be mistaken for it.
+uint64_t Canary(const void* block) { return ~Mix(block) | 0x8181818181818181; }
+
+Word* SizeWord(const void* block, size_t block_size) {
+  return reinterpret_cast<Word*>(reinterpret_cast<uintptr_t>(block) + block_size - sizeof(Word));
+}
+
+size_t CanaryEnd(size_t block_size, size_t requested) {
+  const size_t end = block_size - sizeof(Word);
+  return end - requested < kCanaryMax ? end : requested + kCanaryMax;
+}
+
+// Calls f(address of a byte, the canary's) for the bytes [begin, end) of the block.
+template <class F>
+void ForEachByte(const void* block, size_t begin, size_t end, F f) {
+  const uint64_t canary = Canary(block);
+  for (size_t i = begin; i < end; ++i) {
+    f(reinterpret_cast<unsigned char*>(reinterpret_cast<uintptr_t>(block) + i),
+      static_cast<unsigned char>(canary >> i % 8 * 8));
+  }
+}
+
+void CheckCanary(const void* block, size_t block_size, size_t requested) {
+  bool whole = true;
+  ForEachByte(block, requested, CanaryEnd(block_size, requested),
+              [&](const unsigned char* byte, unsigned char canary) { whole &= *byte == canary; });
+  if (!whole) Misuse::Overflow(block, block_size, requested);
+}
+
+// The word that says the requested size, and that size.
+size_t Check(const void* block, size_t block_size, uint64_t word) {
+  const uint64_t requested = word ^ Mix(block);
+  if (requested == kFreed) Misuse::DoubleFree(block, block_size);
+  if (requested > block_size - Hardened::kGuardBytes) Misuse::Overflow(block, block_size, SIZE_MAX);
+  CheckCanary(block, block_size, requested);
+  return requested;
+}
+
+}  // namespace
+
+void Hardened::Start() {
+  g_secret = Os::RandomBits();
+  on_ = true;
+}
+
+void Hardened::Guard(void* block, size_t block_size, size_t requested) {
+  ForEachByte(block, requested, CanaryEnd(block_size, requested),
+              [](unsigned char* byte, unsigned char canary) { *byte = canary; });
+  __atomic_store_n(SizeWord(block, block_size), requested ^ Mix(block), __ATOMIC_RELAXED);
+}
+
+size_t Hardened::RequestedSize(const void* block, size_t block_size) {
+  return Check(block, block_size, __atomic_load_n(SizeWord(block, block_size), __ATOMIC_RELAXED));
+}
+
+void Hardened::MarkFreed(void* block, size_t block_size) {
+  const uint64_t word = __atomic_exchange_n(SizeWord(block, block_size), kFreed ^ Mix(block), __ATOMIC_RELAXED);
+  Check(block, block_size, word);
+}
+
+void Hardened::Fill(void* block, size_t block_size) {
+  auto* words = static_cast<Word*>(block);
+  const uint64_t canary = Canary(block);
+  for (size_t i = 0; i < block_size / sizeof(Word) - 1; ++i) words[i] = canary;
+}
+
+void* Hardened::Quarantine(void* block, size_t block_size) {
+  Waiting oldest;
+  {
+    MutexLock lock(g_lock);
+    if (g_count < kQuarantineBlocks && g_bytes + block_size <= kQuarantineBytes) {
+      g_waiting[(g_first + g_count) % kQuarantineBlocks] = {block, block_size};
+      ++g_count;
+      g_bytes += block_size;
+      return nullptr;
+    }
+    oldest = g_waiting[g_first];
+    g_first = (g_first + 1) % kQuarantineBlocks;
+    --g_count;
+    g_bytes -= oldest.bytes;
+  }
+  const auto* words = static_cast<const Word*>(oldest.block);
+  const uint64_t canary = Canary(oldest.block);
+  bool whole = *SizeWord(oldest.block, oldest.bytes) == (kFreed ^ Mix(oldest.block));
+  for (size_t i = 0; i < oldest.bytes / sizeof(Word) - 1; ++i) whole &= words[i] == canary;
+  if (!whole) Misuse::WriteAfterFree(oldest.block, oldest.bytes);
+  return oldest.block;
+}
+
+Mutex& ForkLocks::Quarantine() { return g_lock; }
+
+}  // namespace neap
