@@ -125,15 +125,20 @@ def mib(value: int | None) -> str:
     return "-" if value is None else f"{value / MIB:,.0f}"
 
 
+def seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
 def print_head(scenario: Scenario) -> None:
     print(f"\n{scenario.title}; container of {mib(scenario.limit)} MiB\n")
-    print(f"  {'allocator':10}{'ended':16}{'queries':>8}{'time':>9}{'peak':>9}{'idle':>9}{'live':>9}", flush=True)
+    columns = "".join(f"{name:>9}" for name in ("queries", "time", "CPU", "peak", "idle", "live"))
+    print(f"  {'allocator':10}{'ended':14}{columns}", flush=True)
 
 
 def print_row(result: run.Result) -> None:
-    done = f"{len(result.queries)}/{result.planned}"
-    memory = f"{mib(result.peak):>9}{mib(result.idle):>9}{mib(result.live):>9}"
-    print(f"  {result.allocator:10}{result.ended:16}{done:>8}{result.wall_s:>7.1f} s{memory}", flush=True)
+    figures = [f"{len(result.queries)}/{result.planned}", seconds(result.wall_s), seconds(result.cpu_s)]
+    figures += [mib(result.peak), mib(result.idle), mib(result.live)]
+    print(f"  {result.allocator:10}{result.ended:14}" + "".join(f"{figure:>9}" for figure in figures), flush=True)
     if result.ended in (run.FAILED, run.WRONG):
         print(f"            see {result.log}")
 
@@ -145,9 +150,10 @@ def print_ledger(ledger: dict) -> None:
 
 
 LEGEND = f"""
-MiB. peak, idle: resident anonymous memory of the whole container, as the kernel counts it; idle: {run.IDLE_S:.0f} s after the last
-query, all results dropped. live: bytes in blocks handed out and not yet freed, then, as the allocator itself tells
-("-": it cannot be asked). time: from the first query to the last answer, or to the end.
+time, CPU: seconds from the first query to the last answer, or to the end. peak, idle, live: MiB.
+peak, idle: resident anonymous memory of the whole container, as the kernel counts it; idle: {run.IDLE_S:.0f} s after the last
+query, every result dropped. live: bytes in blocks handed out and not yet freed, at that time or at the last reading
+before the end, as the allocator tells (glibc and jemalloc cannot be asked from outside a JVM or a killed process).
 Every run as a line of JSON: {RESULTS.relative_to(prepare.ROOT)}"""
 
 

@@ -51,6 +51,7 @@ class Result:
     log: str
     ended: str = FINISHED
     wall_s: float = 0.0  # from the first query to the last answer, or to the end
+    cpu_s: float | None = None  # of all the container's processes for that, where they finished
     peak: int = 0
     idle: int | None = None
     live: int | None = None
@@ -128,7 +129,9 @@ def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site
             for worker in workers:
                 watch.answer(worker)
             watch.restart_clock()
+            cpu = container.cpu_seconds()
             _work(watch, scenario, workers, rows)
+            result.cpu_s = round(container.cpu_seconds() - cpu, 1)
             watch.restart_clock()
             for worker in workers:
                 watch.ask(worker, "settle")
@@ -190,7 +193,7 @@ def _ledger(neap: Path, pages: Path) -> dict[str, int]:
         stat = subprocess.run([neap, "stat", "--json", page], capture_output=True, text=True, check=True)
         ledger = json.loads(stat.stdout)
         if not ledger["exited"]:
-            for name in ("live", "cached", "dirty", "metadata", "resident", "foreign", "residual", "released"):
+            for name in ("live", "cached", "dirty", "metadata", "resident", "foreign", "residual", "released", "regret"):
                 total[name] = total.get(name, 0) + ledger[name]
     return total
 

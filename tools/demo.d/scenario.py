@@ -15,7 +15,7 @@ class Scenario:
     limit: int  # of the container, bytes
     workers: int = 1  # processes in the container; one works, the others wait for their turn
     pause_s: float = 0.0  # between two queries
-    time_limit_s: float = 120.0  # thrashing at the limit has no end of its own
+    time_limit_s: float = 300.0  # thrashing at the limit has no end of its own
 
     @property
     def planned(self) -> int:
