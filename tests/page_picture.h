@@ -49,7 +49,8 @@ inline Opinion Ask(size_t granule, size_t page) {
     case SpanKind::kLarge: {
       auto* large = static_cast<const LargeSpan*>(span);
       const bool inside = ((granule - first) << kGranuleShift) + page * kPageSize < large->bytes;
-      return {inside, inside};
+      const bool slack = (PageMap::Info(granule).dirty >> page & 1) != 0;
+      return {inside || slack, inside};
     }
     default:
       return {(PageMap::Info(granule).dirty >> page & 1) != 0, false};
