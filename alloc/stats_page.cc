@@ -65,9 +65,9 @@ class Revision {
   uint32_t value_;
 };
 
-void CopyText(char* to, size_t size, const char* from) {
-  size_t length = strnlen(from, size - 1);
-  memcpy(to, from, length);
+void CopyText(char* to, size_t size, std::string_view from) {
+  size_t length = from.size() < size ? from.size() : size - 1;
+  memcpy(to, from.data(), length);
   memset(to + length, 0, size - length);
 }
 
@@ -227,7 +227,7 @@ bool OpenStatsPage(const char* prefix) {
   return entered && result == State::kOpen;
 }
 
-void PublishCgroup(const char* path) {
+void PublishCgroup(std::string_view path) {
   Update update;
   if (!update.Allowed()) return;
   Revision revision(writer.page);

@@ -13,6 +13,8 @@
 
 #include <stdint.h>
 
+#include <string_view>
+
 namespace neap {
 
 inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0002;  // "NEAP" and the layout's version
@@ -87,7 +89,7 @@ struct StatsPage {
 bool OpenStatsPage(const char* prefix);
 
 // The path of the cgroup whose limit binds, shown beside the ledger.
-void PublishCgroup(const char* path);
+void PublishCgroup(std::string_view path);
 
 // now_ns: Os::RealtimeNs().
 void PublishLedger(const Ledger& ledger, uint64_t now_ns);

@@ -235,7 +235,7 @@ TEST_F(StatsPageTest, ClosedPageIsMarkedStaysForItsReaderAndIsNotWrittenAgain) {
 TEST_F(StatsPageTest, CgroupIsCutToItsField) {
   StatsPage& page = Open();
   std::string path(300, 'x');
-  PublishCgroup(path.c_str());
+  PublishCgroup(path);
   EXPECT_EQ(page.cgroup, path.substr(0, sizeof page.cgroup - 1));
   PublishCgroup("/a");
   EXPECT_STREQ(page.cgroup, "/a");
