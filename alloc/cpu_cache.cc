@@ -130,7 +130,9 @@ bool CpuCaches::Start() {
   }
   if (g_restartable) {
     hot::rseq_area = rseq;
-    hot::rseq_cpu = rseq + (Os::RseqHasConcurrencyId() ? kRseqMmCid : kRseqCpuId);
+    // A concurrency id is tied to no node.
+    const bool by_concurrency = Os::RseqHasConcurrencyId() && Os::NodeCount() == 1;
+    hot::rseq_cpu = rseq + (by_concurrency ? kRseqMmCid : kRseqCpuId);
   } else {
     char* stand_in = reinterpret_cast<char*>(&t_stand_in);
     hot::rseq_area = stand_in - arch::ThreadPointer();

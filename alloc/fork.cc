@@ -3,10 +3,13 @@
 
 #include <pthread.h>
 
+#include <atomic>
+
 #include "alloc/arena.h"
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/limit_gate.h"
+#include "alloc/os.h"
 #include "alloc/rcu.h"
 #include "alloc/release.h"
 
@@ -42,9 +45,10 @@ void Prepare() {
   Mutex::BeginFork();
 }
 
+constinit std::atomic<uint32_t> g_process{0};
+
 template <class F>
 void ReleaseAll(F f, bool child) {
-  Mutex::EndFork();
   ForEachLockBehindCaches(f);
   CpuCaches::ResumeAfterFork(child);
   ForEachLockBeforeCaches(f);
@@ -52,19 +56,34 @@ void ReleaseAll(F f, bool child) {
 
 void InParent() {
   Rcu::AfterForkInParent();
+  Mutex::EndFork();
   ReleaseAll([](Mutex& mutex) { mutex.UnlockAfterFork(); }, false);
 }
 
-void InChild() {
-  Rcu::AfterForkInChild();
+void StartAnewInChild() {
+  g_process.store(Os::ProcessId(), std::memory_order_relaxed);
   ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
   LimitGate::ForgetInChild();
   Releaser::ForgetInChild();
   Consumers::ForgetInChild();
 }
 
+void InChild() {
+  Rcu::AfterForkInChild();
+  Mutex::EndFork();
+  StartAnewInChild();
+}
+
 }  // namespace
 
-void RegisterForkHandlers() { pthread_atfork(Prepare, InParent, InChild); }
+void RegisterForkHandlers() {
+  g_process.store(Os::ProcessId(), std::memory_order_relaxed);
+  pthread_atfork(Prepare, InParent, InChild);
+}
+
+void RecoverForkedChild() {
+  const uint32_t known = g_process.load(std::memory_order_relaxed);
+  if (known != 0 && known != Os::ProcessId()) StartAnewInChild();
+}
 
 }  // namespace neap

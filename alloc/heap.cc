@@ -254,10 +254,11 @@ void FreeSized(void* block, size_t size, size_t alignment) {
   }
   // The block that such a request gets, or a larger one in which realloc may have left it.
   bool fits = size <= block_size;
+  const size_t size_class = AlignedClassOf(size, alignment < kMinAlignment ? kMinAlignment : alignment);
   if (span->kind == SpanKind::kLarge) {
-    fits = fits && (size > block_size / 4 * 3 - kPageSize || AlignedClassOf(size, alignment) == kClasses);
+    fits = fits && (size > kSlabMax ? size > block_size / 4 * 3 - kPageSize : size_class == kClasses);
   } else if (fits && size <= block_size / 2 && block_size > 64) {
-    fits = AlignedClassOf(size, alignment < kMinAlignment ? kMinAlignment : alignment) == span->size_class;
+    fits = size_class == span->size_class;
   }
   if (!fits || misaligned) Misuse::WrongSize(block, block_size, size, alignment);
   FastFree(block);

@@ -1,7 +1,10 @@
 // lock.cc: the waiting half of lock.h.
 #include "alloc/lock.h"
 
+#include <errno.h>
+
 #include "alloc/arch.h"
+#include "alloc/fork.h"
 #include "alloc/os.h"
 
 namespace neap {
@@ -24,7 +27,10 @@ void Mutex::LockSlow() {
     arch::Relax();
   }
   while (state_.exchange(kWaited, std::memory_order_acquire) != kFree) {
-    Os::FutexWait(reinterpret_cast<uint32_t*>(&state_), kWaited, UINT64_MAX, false);
+    // No section lasts this long, but a process forked by the bare system call may wait for a thread of its parent's.
+    constexpr uint64_t kSuspiciousNs = 50'000'000;
+    const int result = Os::FutexWait(reinterpret_cast<uint32_t*>(&state_), kWaited, kSuspiciousNs, false);
+    if (result == -ETIMEDOUT) RecoverForkedChild();
   }
 }
 

@@ -29,6 +29,7 @@ extern "C" {
 // Of glibc 2.35 and later.
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
+extern void* __libc_stack_end;  // what the kernel left on the first stack
 }
 
 namespace neap {
@@ -408,11 +409,31 @@ void Os::CallAtThreadEnd(void (*run)(void*)) {
 
 // ---- The process.
 
-const char* Os::Environment(const char* name) { return secure_getenv(name); }
+namespace {
+
+// Null in a setuid process. The loader may allocate before libc.so has been initialised and knows `environ`; what the
+// kernel left on the stack is there from the start: argc, the arguments, a null, the variables, a null.
+const char* const* Variables() {
+  if (getauxval(AT_SECURE) != 0) return nullptr;
+  if (environ != nullptr) return environ;
+  const auto* stack = static_cast<const char* const*>(__libc_stack_end);
+  return stack + 1 + *reinterpret_cast<const long*>(stack) + 1;
+}
+
+}  // namespace
 
 void Os::ForEachVariable(void (*visit)(const char* variable)) {
-  if (environ == nullptr || getauxval(AT_SECURE) != 0) return;
-  for (char** variable = environ; *variable != nullptr; ++variable) visit(*variable);
+  const char* const* variable = Variables();
+  for (; variable != nullptr && *variable != nullptr; ++variable) visit(*variable);
+}
+
+const char* Os::Environment(const char* name) {
+  const size_t length = strlen(name);
+  const char* const* variable = Variables();
+  for (; variable != nullptr && *variable != nullptr; ++variable) {
+    if (strncmp(*variable, name, length) == 0 && (*variable)[length] == '=') return *variable + length + 1;
+  }
+  return nullptr;
 }
 
 uint64_t Os::RandomBits() {

@@ -168,7 +168,7 @@ class Watching {
             ++*static_cast<std::atomic<int>*>(count);
             return true;
           },
-          wakes);
+          [](void*) { return false; }, wakes);
     }).detach();
     std::this_thread::sleep_for(milliseconds(300));
   }
