@@ -170,6 +170,40 @@ TEST(Fork, AfterABurstThatLeftMuchToGiveBack) {
   }
 }
 
+// Threads that allocate while they hold a stream, and threads that flush all streams: fork takes the list of streams
+// too, and whoever takes malloc's locks before it waits for ever.
+TEST(Fork, WhileStreamsAllocate) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&stop, i] {
+      while (!stop) {
+        if (i % 3 == 0) {
+          fflush(nullptr);
+          continue;
+        }
+        std::string text(static_cast<size_t>(20000 + i * 5000), 'x');
+        FILE* file = fmemopen(text.data(), text.size(), "r");
+        char* line = nullptr;
+        size_t size = 0;
+        if (getline(&line, &size, file) < 0) abort();
+        free(line);
+        fclose(file);
+      }
+    });
+  }
+  for (int round = 0; round < Rounds(100); ++round) {
+    pid_t child = fork();
+    if (child == 0) {
+      fflush(nullptr);
+      _exit(LiveInChild({}, false));
+    }
+    ASSERT_TRUE(EndsWell(child)) << "round " << round;
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+}
+
 // Handlers that allocate; one of them registered before any library's constructor ran.
 std::atomic<int> handled{0};
 bool handlers_on;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,6 +171,24 @@ TEST(MallocStats, WritesToStandardError) {
   });
   EXPECT_TRUE(outcome.Succeeded()) << outcome;
   EXPECT_NE(outcome.output.find("in use bytes"), std::string::npos) << outcome;
+}
+
+// No cancellation point: the text is whole, and the thread ends at the next one.
+TEST(MallocStats, IsWholeWithACancellationPending) {
+  Outcome outcome = InChild([] {
+    pthread_t thread;
+    auto body = +[](void*) -> void* {
+      pthread_cancel(pthread_self());
+      malloc_stats();
+      pthread_testcancel();
+      return nullptr;
+    };
+    void* result = nullptr;
+    if (pthread_create(&thread, nullptr, body, nullptr) != 0 || pthread_join(thread, &result) != 0) return 1;
+    return result == PTHREAD_CANCELED ? 0 : 2;
+  });
+  EXPECT_TRUE(outcome.Succeeded()) << outcome;
+  EXPECT_NE(outcome.output.find("max mmap bytes"), std::string::npos) << outcome;
 }
 
 TEST(MallocStats, WithStandardErrorClosedDoesNoHarm) {
