@@ -230,12 +230,15 @@ void* Reallocate(void* block, size_t size) {
   Span* span = SpanOfLive(block);
   if (Hardened::On()) return ReallocateGuarded(block, span, size);
   const size_t old_size = BlockSize(span);
-  if (span->kind == SpanKind::kLarge && size > kSlabMax) {
+  if (span->kind == SpanKind::kLarge && size > kCachedMax) {
     if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) return resized;
   } else if (size <= old_size && (size > old_size / 2 || old_size <= 64)) {
     return block;
   }
-  void* moved = AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
+  // What grows will grow again: a run of its own has room behind it, a slab has none.
+  void* moved = size > old_size && size > kCachedMax
+                    ? Large::Allocate(OwnerOf(span), size, kMinAlignment, false)
+                    : AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
   if (moved == nullptr) return size <= old_size ? block : nullptr;
   memcpy(moved, block, size < old_size ? size : old_size);
   FastFree(block);
@@ -256,7 +259,7 @@ void FreeSized(void* block, size_t size, size_t alignment) {
   bool fits = size <= block_size;
   const size_t size_class = AlignedClassOf(size, alignment < kMinAlignment ? kMinAlignment : alignment);
   if (span->kind == SpanKind::kLarge) {
-    fits = fits && (size > kSlabMax ? size > block_size / 4 * 3 - kPageSize : size_class == kClasses);
+    fits = fits && (size > kCachedMax ? size > block_size / 4 * 3 - kPageSize : size_class == kClasses);
   } else if (fits && size <= block_size / 2 && block_size > 64) {
     fits = size_class == span->size_class;
   }

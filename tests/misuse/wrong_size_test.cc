@@ -49,13 +49,13 @@ class WrongSize : public testing::TestWithParam<Misuse> {};
 INSTANTIATE_TEST_SUITE_P(, WrongSize, testing::ValuesIn(kCases), NameOf);
 TEST_P(WrongSize, IsCaught) { ExpectCaught(GetParam()); }
 
-// Writes `count` bytes at `offset` from the end of a block of `size`, and frees it.
+// Writes `count` bytes at `offset` from the end of a block of `size`, and frees it. It is one of many, so that what lies
+// beside it is as good as always another of them, and is freed too.
 void Overwrite(size_t size, ptrdiff_t offset, size_t count) {
-  void *before = malloc(size), *block = malloc(size), *after = malloc(size);
-  memset(At(block, static_cast<ptrdiff_t>(size) + offset), 0x5a, count);
-  free(Hidden(block));
-  free(Hidden(after));
-  free(Hidden(before));
+  std::vector<void*> blocks(1000);
+  for (void*& block : blocks) block = malloc(size);
+  memset(At(blocks[900], static_cast<ptrdiff_t>(size) + offset), 0x5a, count);
+  for (void* block : blocks) free(Hidden(block));
 }
 
 // Writes into a freed block, and allocates until it would serve again.
