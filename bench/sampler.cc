@@ -28,7 +28,7 @@ void Note(int, siginfo_t*, void* context) {
 
 __attribute__((constructor)) void Start() {
   samples = Map<uintptr_t>(1 << 20);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = Note;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigaction(SIGPROF, &action, nullptr);
