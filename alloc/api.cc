@@ -129,7 +129,9 @@ int neap_stats(neap_stats_t* stats) {
   stats->dirty = ledger.dirty;
   stats->metadata = ledger.metadata;
   stats->resident = ledger.Resident();
-  stats->peak_resident = Arena::Root().peak();
+  // Of what the arenas held; free runs had their part in it before or after.
+  const uint64_t peak = Arena::Root().peak() + ledger.metadata;
+  stats->peak_resident = peak > ledger.Resident() ? peak : ledger.Resident();
   stats->released = ledger.released;
   stats->regret = ledger.regret;
   stats->foreign = ledger.foreign;

@@ -11,6 +11,7 @@ struct neap_consumer {
   neap_pressure_fn fn;
   void* context;
   neap_consumer* next;
+  uint64_t number;  // rises along the list
 };
 
 namespace neap {
@@ -19,6 +20,7 @@ namespace {
 constinit Mutex g_lock;     // the list
 constinit Mutex g_calling;  // held while a callback runs
 constinit neap_consumer* g_first = nullptr;
+constinit uint64_t g_registered = 0;  // ever
 constinit std::atomic<bool> g_thread{false};
 constinit std::atomic<uint64_t> g_wanted{0};
 constinit std::atomic<uint64_t> g_asked{0};
@@ -27,15 +29,16 @@ constinit uint32_t g_bell = 0;
 // Every consumer once, in the order of registration, until enough is freed. Unregistering waits for g_calling, so that
 // the list's next element is looked up anew after each call.
 void AskAll(uint64_t wanted) {
-  for (size_t index = 0; wanted > 0; ++index) {
+  for (uint64_t asked = 0; wanted > 0;) {
     MutexLock calling(g_calling);
     neap_consumer* consumer = nullptr;
     {
       MutexLock lock(g_lock);
       consumer = g_first;
-      for (size_t i = 0; i < index && consumer != nullptr; ++i) consumer = consumer->next;
+      while (consumer != nullptr && consumer->number <= asked) consumer = consumer->next;
     }
     if (consumer == nullptr) return;
+    asked = consumer->number;
     g_asked.fetch_add(1, std::memory_order_relaxed);
     const uint64_t freed = consumer->fn(consumer->context, wanted);
     wanted = freed < wanted ? wanted - freed : 0;
@@ -63,6 +66,7 @@ neap_consumer* Consumers::Register(neap_pressure_fn fn, void* context) {
   consumer->context = context;
   {
     MutexLock lock(g_lock);
+    consumer->number = ++g_registered;
     neap_consumer** last = &g_first;
     while (*last != nullptr) last = &(*last)->next;
     *last = consumer;
