@@ -56,6 +56,28 @@ TEST(AddressSpace, ThatRunsOutGivesEnomemAndServesAgain) {
   }
 }
 
+// With the address space used up by large blocks, each that is freed makes room for one of its size.
+TEST(AddressSpace, AFreedLargeBlockMakesRoomForAnother) {
+  ASSERT_TRUE(Limit(RLIMIT_AS, 300 * kMiB));
+  for (size_t size : {300 * kKiB, kMiB, 5 * kMiB, 8 * kMiB, 30 * kMiB, 50 * kMiB + 5}) {
+    for (bool touch : {false, true}) {
+      std::vector<void*> blocks;
+      blocks.reserve(2000);
+      for (void* block; (block = Hidden(malloc(size))) != nullptr;) {
+        if (touch) memset(block, 1, size);
+        blocks.push_back(block);
+      }
+      ASSERT_GE(blocks.size(), 2u) << size;
+      for (void*& block : blocks) {
+        free(block);
+        block = malloc(size);
+        EXPECT_NE(block, nullptr) << size << " of " << blocks.size() << (touch ? " touched" : " untouched");
+      }
+      for (void* block : blocks) free(block);
+    }
+  }
+}
+
 TEST(AddressSpace, LoweredBelowWhatIsUsedLeavesTheRestWorking) {
   std::vector<void*> blocks;
   for (int i = 0; i < 1000; ++i) Fill(blocks.emplace_back(malloc(10000)), 10000, 1);
