@@ -12,7 +12,9 @@ namespace {
 constinit bool g_background = true;
 constinit bool g_hardened = false;
 constinit bool g_oom_null = false;
-constinit const char* g_stats_prefix = nullptr;
+// A copy: programs that set their title (redis, postgres, nginx) write over their environment.
+constinit char g_stats_prefix[512] = "";
+constinit bool g_has_stats_prefix = false;
 
 // Of a row whose range has two words: whether the second of them was chosen over the first.
 bool ReadChoice(const ConfigRow& row, const char* first, const char* second, bool fallback) {
@@ -45,13 +47,15 @@ void Config::Read() {
   g_background = ReadChoice(kConfigTable[0], "0", "1", true);
   g_hardened = ReadChoice(kConfigTable[1], "0", "1", false);
   g_oom_null = ReadChoice(kConfigTable[2], "kill", "null", false);
-  g_stats_prefix = Os::Environment(kConfigTable[3].name);
+  const char* prefix = Os::Environment(kConfigTable[3].name);
+  g_has_stats_prefix = prefix != nullptr && strlen(prefix) < sizeof g_stats_prefix;
+  if (g_has_stats_prefix) strcpy(g_stats_prefix, prefix);
   Os::ForEachVariable(NameIfUnknown);
 }
 
 bool Config::background() { return g_background; }
 bool Config::hardened() { return g_hardened; }
 bool Config::oom_null() { return g_oom_null; }
-const char* Config::stats_prefix() { return g_stats_prefix; }
+const char* Config::stats_prefix() { return g_has_stats_prefix ? g_stats_prefix : nullptr; }
 
 }  // namespace neap

@@ -13,6 +13,14 @@
 #include "alloc/rcu.h"
 #include "alloc/release.h"
 
+// glibc's lock over the list of open streams: public, recursive, and in no header. fork takes it after the handlers;
+// its holder may wait for a stream whose holder waits in malloc, so that it has to come before our locks.
+extern "C" {
+void _IO_list_lock() __attribute__((weak));
+void _IO_list_unlock() __attribute__((weak));
+void _IO_list_resetlock() __attribute__((weak));
+}
+
 namespace neap {
 namespace {
 
@@ -38,6 +46,7 @@ void ForEachLockBehindCaches(F f) {
 }
 
 void Prepare() {
+  if (_IO_list_lock != nullptr) _IO_list_lock();
   ForEachLockBeforeCaches([](Mutex& mutex) { mutex.LockForFork(); });
   CpuCaches::StopForFork();
   ForEachLockBehindCaches([](Mutex& mutex) { mutex.LockForFork(); });
@@ -58,6 +67,7 @@ void InParent() {
   Rcu::AfterForkInParent();
   Mutex::EndFork();
   ReleaseAll([](Mutex& mutex) { mutex.UnlockAfterFork(); }, false);
+  if (_IO_list_unlock != nullptr) _IO_list_unlock();
 }
 
 void StartAnewInChild() {
@@ -72,6 +82,7 @@ void InChild() {
   Rcu::AfterForkInChild();
   Mutex::EndFork();
   StartAnewInChild();
+  if (_IO_list_resetlock != nullptr) _IO_list_resetlock();
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // limit_gate.cc: see limit_gate.h. Owns the process's LimitReader and LimitWatcher.
 #include "alloc/limit_gate.h"
 
+#include <algorithm>
+
 #include "alloc/config.h"
 #include "alloc/consumers.h"
 #include "alloc/fork.h"
@@ -11,6 +13,8 @@
 
 namespace neap {
 namespace {
+
+constexpr size_t kPublishEvery = 16u << 20;
 
 // Without a limit too: one may be set later.
 constexpr size_t kUnlimitedAllowance = 64u << 20;
@@ -49,8 +53,9 @@ uint32_t LimitGate::Refresh() {
   const uint32_t level = static_cast<uint32_t>(reading.level);
   level_.store(level, std::memory_order_relaxed);
   grown_.store(0, std::memory_order_relaxed);
-  allowance_.store(reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom),
-                   std::memory_order_relaxed);
+  PublishCgroup(reading.binding_path);
+  const size_t allowance = reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom);
+  allowance_.store(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16), std::memory_order_relaxed);
   g_watcher.Aim(g_reader);
   return level;
 }
@@ -58,6 +63,8 @@ uint32_t LimitGate::Refresh() {
 bool LimitGate::PassSlow(size_t bytes) {
   uint32_t level = Refresh();
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
+  // A process that only grows has no release thread, and nothing else would tell how far it got before it was killed.
+  Releaser::Publish();
   if (headroom == kNoLimit) return true;
   Releaser::StartThread();
   if (level > 0 || headroom < bytes) {

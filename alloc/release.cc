@@ -46,6 +46,7 @@ uint32_t* Bell() {
 
 void Run(void*) {
   OpenStatsPage(Config::stats_prefix());
+  bool settled = false;
   for (;;) {
     uint32_t* bell = Bell();
     const uint32_t rung = __atomic_load_n(bell, __ATOMIC_ACQUIRE);
@@ -53,8 +54,13 @@ void Run(void*) {
     if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
     uint64_t timeout = kTickNs;
-    if (!again) {
-      timeout = LimitGate::Read().limit == UINT64_MAX ? UINT64_MAX : kLimitedTickNs;
+    if (again) {
+      settled = false;
+    } else {
+      // One round more before sleeping for good: the page may stand for long, and the kernel's figures in it are to be
+      // those of after the last release.
+      timeout = settled && LimitGate::Read().limit == UINT64_MAX ? UINT64_MAX : kLimitedTickNs;
+      settled = true;
       g_thread.store(kSleeping, std::memory_order_seq_cst);
       if (Releaser::WorthWaking()) continue;  // noted while Tick was at its end, when nobody rang for it
     }
@@ -72,6 +78,12 @@ void AnswerShrinkOrder() {
   if (ledger.anon > target) Consumers::Ask(ledger.anon - target);
   PublishLedger(ledger, Os::RealtimeNs());
   AnswerShrink(number, freed);
+}
+
+// A normal exit; programs' own exit handlers have run.
+[[gnu::destructor]] void CloseAtExit() {
+  if (Doorbell() != nullptr) Releaser::Publish();
+  CloseStatsPage();
 }
 
 }  // namespace
@@ -145,8 +157,7 @@ bool Releaser::Tick() {
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  const uint32_t age =
-      g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, level});
+  const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, level});
   if (ledger.dirty > 0 && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0) {
     const LimitGate::View view = LimitGate::Read();
@@ -154,7 +165,7 @@ bool Releaser::Tick() {
     if (view.headroom < mark) Consumers::Ask(mark - view.headroom);
   }
   AnswerShrinkOrder();
-  PublishLedger(ledger, Os::RealtimeNs());
+  PublishLedger(ReadLedger(), Os::RealtimeNs());
   bool to_split = false;
   if (ledger.dirty == 0) {
     MutexLock release(g_lock);
@@ -194,6 +205,10 @@ void Releaser::WatchFirstThread() {
     Wake();
     Consumers::Wake();
   });
+}
+
+void Releaser::Publish() {
+  if (OpenStatsPage(Config::stats_prefix())) PublishLedger(ReadLedger(), Os::RealtimeNs());
 }
 
 void Releaser::ForgetInChild() {

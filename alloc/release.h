@@ -48,6 +48,9 @@ class Releaser {
   static uint64_t ReleasedBytes();
   static uint64_t Purges();
 
+  // Puts the ledger as it is now into the page of statistics, and makes that page first.
+  static void Publish();
+
   static void ForgetInChild();
   // One round of the thread's work. True: come again in a tick; false: nothing is left to do.
   static bool Tick();

@@ -82,7 +82,7 @@ void free_aligned_sized(void* block, size_t alignment, size_t size) noexcept {
 int posix_memalign(void** result, size_t alignment, size_t size) noexcept {
   if (!IsPowerOfTwo(alignment) || alignment < sizeof(void*)) return EINVAL;
   void* block = neap::AllocateAligned(size, alignment);
-  if (block == nullptr) return ENOMEM;
+  if (block == nullptr) return errno = ENOMEM;  // errno too, as glibc does
   *result = block;
   return 0;
 }

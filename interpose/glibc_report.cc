@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include <algorithm>
@@ -119,6 +120,8 @@ void malloc_stats() noexcept {
   const neap_stats_t stats = Stats();
   const unsigned long system = stats.resident;
   const unsigned long live = stats.live;
+  int cancel_state;  // writing to stderr is a cancellation point, this function is none
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
   fprintf(stderr,
           "Arena 0:\n"
           "system bytes     = %10lu\n"
@@ -132,6 +135,7 @@ void malloc_stats() noexcept {
           system, live, system, live, 0u, 0ul, system, live, static_cast<unsigned long>(stats.cached),
           static_cast<unsigned long>(stats.dirty), static_cast<unsigned long>(stats.metadata),
           static_cast<unsigned long>(stats.peak_resident), static_cast<unsigned long>(stats.released));
+  pthread_setcancelstate(cancel_state, nullptr);
 }
 
 }  // extern "C"
