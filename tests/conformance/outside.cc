@@ -122,6 +122,7 @@ int Exhaust(size_t size) {
 int Threads() {
   constexpr int kThreads = 8;
   pthread_t threads[kThreads];
+  int started = 0;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, 256 * kKiB);  // under a limit on address space stacks are dear
@@ -131,12 +132,14 @@ int Threads() {
       return reinterpret_cast<void*>(
           static_cast<long>(Churn(static_cast<uint64_t>(seed), 32 * kKiB, 200, 5000, false)));
     };
-    if (pthread_create(&threads[i], &attributes, body, reinterpret_cast<void*>(i + 1)) != 0) return 21;
+    if (pthread_create(&threads[i], &attributes, body, reinterpret_cast<void*>(i + 1)) != 0) break;
+    ++started;
   }
+  if (started == 0) return 21;  // a limit may leave room for fewer than all
   long wrong = 0;
-  for (pthread_t thread : threads) {
+  for (int i = 0; i < started; ++i) {
     void* result = nullptr;
-    pthread_join(thread, &result);
+    pthread_join(threads[i], &result);
     if (result != nullptr) wrong = reinterpret_cast<long>(result);
   }
   return static_cast<int>(wrong);

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstddef>
 #include <thread>
 #include <utility>
@@ -76,6 +77,38 @@ TEST(AddressSpace, AFreedLargeBlockMakesRoomForAnother) {
       for (void* block : blocks) free(block);
     }
   }
+}
+
+// Threads grow blocks against the limit and against each other: a move that the kernel refuses half-way leaves no hole.
+TEST(AddressSpace, ReallocUpToTheLimitKeepsContents) {
+  ASSERT_TRUE(Limit(RLIMIT_AS, 400 * kMiB));
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      Random random(seed);
+      for (int round = 0; round < 60; ++round) {
+        size_t size = 100 * kKiB + random.Below(2 * kMiB);
+        void* block = malloc(size);
+        if (block == nullptr) continue;
+        Fill(block, size, seed);
+        for (;;) {
+          size_t larger = size + size / 2 + random.Below(kMiB);
+          errno = 0;
+          void* moved = Hidden(realloc(block, larger));
+          if (moved == nullptr) break;
+          block = moved;
+          if (!Holds(block, size, seed)) ++wrong;
+          Fill(block, larger, seed);
+          size = larger;
+        }
+        if (errno != ENOMEM || !Holds(block, size, seed)) ++wrong;
+        free(block);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(AddressSpace, LoweredBelowWhatIsUsedLeavesTheRestWorking) {
