@@ -1,6 +1,4 @@
 // api.cc: neap.h over the classes of alloc/.
-#include "alloc/neap.h"
-
 #include <errno.h>
 
 #include "alloc/arena.h"
@@ -11,6 +9,7 @@
 #include "alloc/heap.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
+#include "alloc/neap.h"
 #include "alloc/page_map.h"
 #include "alloc/release.h"
 #include "alloc/scope.h"
@@ -111,8 +110,10 @@ void neap_scope_pop(void) { neap::ThreadScope::Pop(); }
 neap_consumer* neap_pressure_register(neap_pressure_fn fn, void* context) {
   StartHeap();
   neap_consumer* consumer = fn == nullptr ? nullptr : neap::Consumers::Register(fn, context);
-  if (consumer == nullptr) errno = fn == nullptr ? EINVAL : ENOMEM;
-  else neap::Releaser::StartThread();
+  if (consumer == nullptr)
+    errno = fn == nullptr ? EINVAL : ENOMEM;
+  else
+    neap::Releaser::StartThread();
   return consumer;
 }
 

@@ -2,7 +2,8 @@
 // a spinning thread. Each such file provides, in namespace neap::arch:
 //   bool Pop(size_t offset, void*& block)     the newest block of the header at that offset of the running CPU's cache;
 //                                             false if there is none or the cache is stopped
-//   bool Push(const uintptr_t& first, void* b)  onto the stack whose header in cache number 0 is at `first`; false if it
+//   bool Push(const uintptr_t& first, void* b)  onto the stack whose header in cache number 0 is at `first`; false if
+//   it
 //                                             is full or the cache is stopped
 //   bool StartsBlock(const Span*, const void*)  whether the offset of the address in its slab is a multiple of the
 //                                             block size (size_classes.h, magic); false for every other kind of span

@@ -65,8 +65,8 @@ inline bool Push(const uintptr_t& first, void* block) {
                     "stlr %[top], [%[header]]\n"
                     "2:\n\t"
                     : [header] "=&r"(header), [top] "=&r"(top), [end] "=&r"(end), [thread] "=&r"(thread)
-                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "r"(first),
-                      [block] "r"(block), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "r"(first), [block] "r"(block),
+                      [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : full);
   return true;

@@ -14,16 +14,16 @@ inline char* ThreadPointer() {
 // The descriptor that rseq_cs points to: version, flags, first instruction, length, and where to go on abort. The four
 // bytes before that place are the signature with which glibc registered; 0f b9 3d makes them one (undefined)
 // instruction for a disassembler.
-#define NEAP_RSEQ_DESCRIPTOR                                         \
-  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t"       \
-  ".balign 32\n"                                                     \
-  "3: .long 0, 0\n\t"                                                \
-  ".quad 1f, 2f - 1f, 4f\n\t"                                        \
-  ".popsection\n\t"                                                  \
-  ".pushsection .text.unlikely, \"ax\", @progbits\n\t"               \
-  ".byte 0x0f, 0xb9, 0x3d\n\t"                                       \
-  ".long 0x53053053\n"                                               \
-  "4: jmp 0f\n\t"                                                    \
+#define NEAP_RSEQ_DESCRIPTOR                                   \
+  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t" \
+  ".balign 32\n"                                               \
+  "3: .long 0, 0\n\t"                                          \
+  ".quad 1f, 2f - 1f, 4f\n\t"                                  \
+  ".popsection\n\t"                                            \
+  ".pushsection .text.unlikely, \"ax\", @progbits\n\t"         \
+  ".byte 0x0f, 0xb9, 0x3d\n\t"                                 \
+  ".long 0x53053053\n"                                         \
+  "4: jmp 0f\n\t"                                              \
   ".popsection\n\t"
 
 inline bool Pop(size_t offset, void*& block) {
@@ -65,8 +65,8 @@ inline bool Push(const uintptr_t& first, void* block) {
                     "addq $8, (%[header])\n"
                     "2:\n\t"
                     : [header] "=&r"(header), [top] "=&r"(top)
-                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "m"(first),
-                      [block] "r"(block), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "m"(first), [block] "r"(block),
+                      [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
                     : full);
   return true;
@@ -77,14 +77,15 @@ full:
 // Two operands in memory instead of a third register and a load.
 inline bool StartsBlock(const Span* span, const void* block) {
   uint32_t remainder;
-  asm goto volatile("movzwl %w[block], %[remainder]\n\t"
-           "imull %[magic], %[remainder]\n\t"
-           "cmpl %[magic], %[remainder]\n\t"
-           "jae %l[inside]"
-           : [remainder] "=&r"(remainder)
-           : [block] "r"(block), [magic] "m"(span->magic)
-           : "cc"
-           : inside);
+  asm goto volatile(
+      "movzwl %w[block], %[remainder]\n\t"
+      "imull %[magic], %[remainder]\n\t"
+      "cmpl %[magic], %[remainder]\n\t"
+      "jae %l[inside]"
+      : [remainder] "=&r"(remainder)
+      : [block] "r"(block), [magic] "m"(span->magic)
+      : "cc"
+      : inside);
   return true;
 inside:
   return false;

@@ -2,9 +2,10 @@
 // path; a bounded arena has slabs of its own, so that its account is exact in resident bytes whoever frees.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/lock.h"
 #include "alloc/page_heap.h"
@@ -59,7 +60,8 @@ class Arena {
   size_t overruns() const { return overruns_.load(std::memory_order_relaxed); }
 
   ArenaLedger Read() const;
-  // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release lock.
+  // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release
+  // lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
 
   // Large blocks: the list, so that Destroy finds them, and what they hold. A block that changes its size or place is
@@ -88,16 +90,16 @@ class Arena {
   char name_[kNameBytes] = {};
   std::atomic<size_t> bound_{SIZE_MAX};
   std::atomic<bool> strict_{false};
-  std::atomic<size_t> resident_{0};   // this arena alone
-  std::atomic<size_t> reserved_{0};   // this arena alone
-  std::atomic<size_t> charged_{0};    // resident and reserved, with all below
-  std::atomic<size_t> peak_{0};       // of charged_
+  std::atomic<size_t> resident_{0};  // this arena alone
+  std::atomic<size_t> reserved_{0};  // this arena alone
+  std::atomic<size_t> charged_{0};   // resident and reserved, with all below
+  std::atomic<size_t> peak_{0};      // of charged_
   std::atomic<size_t> overruns_{0};
   std::atomic<uint32_t> children_{0};
 
   size_t ReleaseSlack(uint32_t cutoff_ms, ReleaseBatch& batch);
 
-  Mutex lock_;  // large_, what counts it, and the making of pools
+  Mutex lock_;                                                       // large_, what counts it, and the making of pools
   LinkedList<LargeSpan, &LargeSpan::next, &LargeSpan::prev> large_;  // those with slack first
   std::atomic<size_t> large_bytes_{0};
   std::atomic<size_t> slack_pages_{0};

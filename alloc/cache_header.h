@@ -22,8 +22,8 @@ static_assert(sizeof(CacheHeader) == 16);
 
 inline constexpr uintptr_t kStopped = uintptr_t{1} << 63;
 
-// The headers of a CPU lie kCpuStride bytes behind those of the CPU before; that of class c at HeaderOffset(c). Header 0
-// belongs to no class and is always empty: it is where a request of size 0 leads.
+// The headers of a CPU lie kCpuStride bytes behind those of the CPU before; that of class c at HeaderOffset(c). Header
+// 0 belongs to no class and is always empty: it is where a request of size 0 leads.
 inline constexpr size_t kCpuShift = 11;
 inline constexpr size_t kCpuStride = size_t{1} << kCpuShift;
 constexpr size_t HeaderOffset(size_t size_class) { return (size_class + 1) * sizeof(CacheHeader); }

@@ -49,7 +49,7 @@ void Config::Read() {
   g_oom_null = ReadChoice(kConfigTable[2], "kill", "null", false);
   const char* prefix = Os::Environment(kConfigTable[3].name);
   g_has_stats_prefix = prefix != nullptr && strlen(prefix) < sizeof g_stats_prefix;
-  if (g_has_stats_prefix) strcpy(g_stats_prefix, prefix);
+  if (g_has_stats_prefix) memcpy(g_stats_prefix, prefix, strlen(prefix) + 1);
   Os::ForEachVariable(NameIfUnknown);
 }
 

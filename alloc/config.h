@@ -14,7 +14,8 @@ struct ConfigRow {
 };
 
 inline constexpr ConfigRow kConfigTable[] = {
-    {"NEAP_BACKGROUND", "1", "0 or 1", "0: no thread; gives back on slow paths. For programs that must stay single-threaded"},
+    {"NEAP_BACKGROUND", "1", "0 or 1",
+     "0: no thread; gives back on slow paths. For programs that must stay single-threaded"},
     {"NEAP_HARDENED", "0", "0 or 1",
      "1: finds writes behind a block's end and after its free, and sizes that are not its own. Slower, and needs more"},
     {"NEAP_OOM", "kill", "kill or null",

@@ -10,8 +10,9 @@
 // undone and nothing has been lost.
 #include "alloc/cpu_cache.h"
 
-#include <atomic>
 #include <sys/single_threaded.h>
+
+#include <atomic>
 
 #include "alloc/arena.h"
 #include "alloc/fork.h"
@@ -25,8 +26,8 @@ namespace neap {
 namespace {
 
 constexpr size_t kMaxBatch = 64;
-constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
-constexpr size_t kClosed = 0, kOwned = 1, kShared = 2;  // numbers of caches in locked mode
+constexpr size_t kBudget = 2u << 20;       // bytes that one CPU's cache may hold beyond one batch of each class
+constexpr size_t kOwned = 1, kShared = 2;  // numbers of caches in locked mode; number 0 stays closed
 
 // Where the slots of each class begin, in slots; one more before each stack for the null below it.
 constexpr size_t SlotOffset(size_t size_class) {
@@ -44,7 +45,7 @@ constexpr size_t kSlotBytes = (kSlotOffsets[kCachedClasses] * sizeof(void*) + kP
 // A null for the stacks that have no slots yet.
 constinit void* g_no_slots[1] = {nullptr};
 
-// Stands in for the kernel's struct rseq in locked mode. cpu is kClosed in every thread but the owner of kOwned.
+// Stands in for the kernel's struct rseq in locked mode. cpu is 0 in every thread but the owner of kOwned.
 struct StandIn {
   uint64_t unused;
   uint64_t rseq_cs;
@@ -66,10 +67,10 @@ std::atomic<T>& Atomic(T& place) {
 }  // namespace
 
 struct CpuCaches::Cache {
-  Mutex lock;                          // all but the headers' `top` and the slots
-  uint32_t widened;                    // bytes of capacity beyond one batch of each class
-  void** slots;                        // null: never used
-  bool tops_in_place;                  // every sequence sees the headers' `top` in the slots
+  Mutex lock;                                // all but the headers' `top` and the slots
+  uint32_t widened;                          // bytes of capacity beyond one batch of each class
+  void** slots;                              // null: never used
+  bool tops_in_place;                        // every sequence sees the headers' `top` in the slots
   uint16_t capacity[kCachedClasses];         // in slots; 0: closed
   uint16_t height_at_drain[kCachedClasses];  // how many blocks it held when Drain last looked
 
@@ -99,8 +100,8 @@ size_t CpuCaches::CurrentNumber() {
   if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + hot::rseq_cpu);
   if (t_stand_in.cpu == kOwned) return kOwned;
   if (t_shared_cache == 0) {
-    t_shared_cache = static_cast<uint32_t>(
-        kShared + g_next_shared.fetch_add(1, std::memory_order_relaxed) % (g_count - kShared));
+    t_shared_cache =
+        static_cast<uint32_t>(kShared + g_next_shared.fetch_add(1, std::memory_order_relaxed) % (g_count - kShared));
   }
   return t_shared_cache;
 }
@@ -353,7 +354,8 @@ size_t CpuCaches::CachedBytes() {
     for (size_t c = 0; c < kCachedClasses; ++c) {
       // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
       const ptrdiff_t height = Atomic(Header(number, c).top).load(std::memory_order_relaxed) - cache.Bottom(c);
-      if (height > 0 && height <= kSizeClasses[c].cache_slots) bytes += static_cast<size_t>(height) * kSizeClasses[c].size;
+      if (height > 0 && height <= kSizeClasses[c].cache_slots)
+        bytes += static_cast<size_t>(height) * kSizeClasses[c].size;
     }
   }
   return bytes;
@@ -366,8 +368,10 @@ void CpuCaches::StopForFork() {
 
 void CpuCaches::ResumeAfterFork(bool child) {
   for (size_t number = g_count; number-- > 0;) {
-    if (child) caches_[number].lock.ResetInChild();
-    else caches_[number].lock.UnlockAfterFork();
+    if (child)
+      caches_[number].lock.ResetInChild();
+    else
+      caches_[number].lock.UnlockAfterFork();
   }
 }
 

@@ -1,8 +1,8 @@
 // decay.h: how long a dirty page is kept. Pure: history and now in, an age out.
 //
 // A page that is given back and touched again has cost a fault for nothing; that is the regret, and its share of the
-// process's CPU time decides. Above 2 % the age doubles, below it falls back by half a second of quiet. When headroom is
-// short regret no longer counts.
+// process's CPU time decides. Above 2 % the age doubles, below it falls back by half a second of quiet. When headroom
+// is short regret no longer counts.
 #pragma once
 
 #include <stddef.h>
@@ -21,11 +21,11 @@ class Decay {
 
   struct Input {
     uint32_t now_ms;
-    uint64_t cpu_ns;       // of the process, since the start
-    size_t regret_pages;   // since the start
+    uint64_t cpu_ns;      // of the process, since the start
+    size_t regret_pages;  // since the start
     size_t live_bytes;
     size_t dirty_bytes;
-    uint32_t level;        // of pressure
+    uint32_t level;  // of pressure
   };
 
   // The age from which a dirty page is given back, in ms.

@@ -37,7 +37,8 @@ template <void* (*kSlow)(size_t) = AllocateSlow>
   }
   return kSlow(size);
 }
-static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 && HeaderOffset(ClassOf(1024)) == 1024);
+static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 &&
+              HeaderOffset(ClassOf(1024)) == 1024);
 
 [[gnu::always_inline]] inline void FastFree(void* block) {
   const size_t granule = (reinterpret_cast<uintptr_t>(block) - hot::window) >> kGranuleShift;

@@ -62,8 +62,8 @@ void FreeToRoot(void* block, Slab* slab) {
   Releaser::Poke();
 }
 
-// Whether the block is in its slab or in a CPU's cache. The mark may be one that the program has copied: then the caches
-// of the class are emptied, and the slab knows.
+// Whether the block is in its slab or in a CPU's cache. The mark may be one that the program has copied: then the
+// caches of the class are emptied, and the slab knows.
 bool IsFree(const Slab* slab, const void* block, size_t index) {
   const auto in_slab = [&] {
     return PageMap::Find(block) != slab ||
@@ -118,7 +118,8 @@ void FreeBlock(void* block) {
   }
 }
 
-// The span of a block that realloc, sized free or usable_size was given; ends the process if no live block starts there.
+// The span of a block that realloc, sized free or usable_size was given; ends the process if no live block starts
+// there.
 Span* SpanOfLive(const void* block) {
   Span* span = PageMap::Find(block);
   const uintptr_t offset = reinterpret_cast<uintptr_t>(block) - span->start;
@@ -137,7 +138,8 @@ size_t BlockSize(const Span* span) {
 }
 
 Arena* OwnerOf(Span* span) {
-  return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena : static_cast<Slab*>(span)->pool->arena();
+  return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena
+                                        : static_cast<Slab*>(span)->pool->arena();
 }
 
 // ---- Blocks of the hardened mode.
@@ -167,8 +169,10 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
   if (size > kMaxRequest - Hardened::kGuardBytes) return nullptr;
   const size_t whole = size + Hardened::kGuardBytes;
   void* resized = nullptr;
-  if (span->kind == SpanKind::kLarge && whole > kSlabMax) resized = Large::Resize(static_cast<LargeSpan*>(span), whole);
-  else if (whole <= block_size && whole > block_size / 2) resized = block;
+  if (span->kind == SpanKind::kLarge && whole > kSlabMax)
+    resized = Large::Resize(static_cast<LargeSpan*>(span), whole);
+  else if (whole <= block_size && whole > block_size / 2)
+    resized = block;
   if (resized != nullptr) {
     Hardened::Guard(resized, BlockSize(PageMap::Find(resized)), size);
     return resized;
@@ -227,6 +231,7 @@ void* AllocateAligned(size_t size, size_t alignment) {
 }
 
 void* Reallocate(void* block, size_t size) {
+  if (block == nullptr) return Allocate(size);
   Span* span = SpanOfLive(block);
   if (Hardened::On()) return ReallocateGuarded(block, span, size);
   const size_t old_size = BlockSize(span);
@@ -236,9 +241,8 @@ void* Reallocate(void* block, size_t size) {
     return block;
   }
   // What grows will grow again: a run of its own has room behind it, a slab has none.
-  void* moved = size > old_size && size > kCachedMax
-                    ? Large::Allocate(OwnerOf(span), size, kMinAlignment, false)
-                    : AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
+  void* moved = size > old_size && size > kCachedMax ? Large::Allocate(OwnerOf(span), size, kMinAlignment, false)
+                                                     : AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
   if (moved == nullptr) return size <= old_size ? block : nullptr;
   memcpy(moved, block, size < old_size ? size : old_size);
   FastFree(block);

@@ -10,8 +10,8 @@ constexpr size_t kBytes = HugePages::kGranules * kGranuleSize;
 constexpr size_t kSplitsAtATime = 64;  // about 20 ms
 
 // Under the release lock.
-constinit size_t g_partly = 0;   // regions in that state
-constinit size_t g_cursor = 0;   // the region to look at next
+constinit size_t g_partly = 0;  // regions in that state
+constinit size_t g_cursor = 0;  // the region to look at next
 
 }  // namespace
 

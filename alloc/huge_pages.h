@@ -3,9 +3,10 @@
 // it does by itself only when memory is short already.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/page_map.h"
 

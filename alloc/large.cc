@@ -35,7 +35,9 @@ constinit std::atomic<uint32_t> g_keep_until{0};
 
 size_t RoundToPages(size_t size) { return (size + kPageSize - 1) & ~(kPageSize - 1); }
 size_t GranulesFor(size_t bytes) { return (bytes + kGranuleSize - 1) >> kGranuleShift; }
-bool TooLarge(size_t size) { return size > PTRDIFF_MAX || GranulesFor(RoundToPages(size)) >= PageMap::kMostGranules / 2; }
+bool TooLarge(size_t size) {
+  return size > PTRDIFF_MAX || GranulesFor(RoundToPages(size)) >= PageMap::kMostGranules / 2;
+}
 
 // The pages of granule `index` of a run whose first `bytes` bytes are a block's.
 uint16_t BlockPages(size_t index, size_t bytes) {

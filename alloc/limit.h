@@ -73,9 +73,10 @@ class LimitWatcher {
   void Aim(const LimitReader& reader);
 
   // The body of a thread of its own, started after the first Aim: calls `wake` after events, at most every kMinGapNs,
-  // until it returns false, or until `ending`, asked every kRecheckNs, returns true. Returns false where the kernel refuses to notify: the tick alone has to do then.
-  // The thread must have a table of file descriptors of its own (close_range with CLOSE_RANGE_UNSHARE): so the program
-  // neither sees neap's descriptors nor closes them, and neap never closes one that has become the program's.
+  // until it returns false, or until `ending`, asked every kRecheckNs, returns true. Returns false where the kernel
+  // refuses to notify: the tick alone has to do then. The thread must have a table of file descriptors of its own
+  // (close_range with CLOSE_RANGE_UNSHARE): so the program neither sees neap's descriptors nor closes them, and neap
+  // never closes one that has become the program's.
   bool Run(bool (*wake)(void* context), bool (*ending)(void* context), void* context);
 
   // In a forked child, before Run is started there: the parent's descriptors are not the child's.

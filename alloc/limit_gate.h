@@ -2,9 +2,10 @@
 // up its allowance the next slow path reads the limit anew and, if headroom is short, gives back first.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/lock.h"
 

@@ -4,8 +4,9 @@
 //   release_lock > arena tree > arena > slab pool > page heap > page map > metadata;   a CPU's cache > slab pool
 #pragma once
 
-#include <atomic>
 #include <stdint.h>
+
+#include <atomic>
 
 namespace neap {
 

@@ -1,8 +1,9 @@
 // metadata.cc: a bump pointer, and a free list for each multiple of 64 bytes.
 #include "alloc/metadata.h"
 
-#include <atomic>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/fork.h"
 #include "alloc/lock.h"
@@ -55,9 +56,9 @@ void* Metadata::Allocate(size_t bytes) {
         if (g_chunk < kLargestChunk) g_chunk *= 2;
       }
       const uintptr_t page_mask = 4095;
-      g_resident.fetch_add(static_cast<ptrdiff_t>(((g_next + bytes + page_mask) & ~page_mask) -
-                                                  ((g_next + page_mask) & ~page_mask)),
-                           std::memory_order_relaxed);
+      g_resident.fetch_add(
+          static_cast<ptrdiff_t>(((g_next + bytes + page_mask) & ~page_mask) - ((g_next + page_mask) & ~page_mask)),
+          std::memory_order_relaxed);
       memory = reinterpret_cast<void*>(g_next);
       g_next += bytes;
       return memory;

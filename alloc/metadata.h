@@ -1,8 +1,9 @@
 // metadata.h: memory for the allocator's own structures, apart from the blocks. Never given back, always reused.
 #pragma once
 
-#include <new>
 #include <stddef.h>
+
+#include <new>
 
 namespace neap {
 

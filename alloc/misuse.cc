@@ -59,7 +59,11 @@ void Misuse::NotABlock(const void* address) {
   if (span->kind == SpanKind::kSlab) {
     const SizeClass& row = kSizeClasses[span->size_class];
     const size_t offset = reinterpret_cast<uintptr_t>(address) - span->start;
-    line.Text(", which is ").Number(offset % row.size).Text(" bytes inside a block of ").Number(row.size).Text(" bytes");
+    line.Text(", which is ")
+        .Number(offset % row.size)
+        .Text(" bytes inside a block of ")
+        .Number(row.size)
+        .Text(" bytes");
   } else if (span->kind == SpanKind::kLarge) {
     line.Text(", which is inside a large block that starts at ").Address(reinterpret_cast<void*>(span->start));
   } else if (PageMap::InWindow(address)) {
@@ -82,15 +86,22 @@ void Misuse::WrongSize(const void* block, size_t block_size, size_t claimed, siz
 void Misuse::Overflow(const void* block, size_t block_size, size_t requested) {
   Line line;
   line.Text("write behind the end of ").Address(block).Text(", a block of ").Number(block_size).Text(" bytes (");
-  if (requested != SIZE_MAX) line.Text("requested: ").Number(requested);
-  else line.Text("the requested size is overwritten");
+  if (requested != SIZE_MAX)
+    line.Text("requested: ").Number(requested);
+  else
+    line.Text("the requested size is overwritten");
   line.Text("), found when it was used or freed").Write();
   Os::Abort();
 }
 
 void Misuse::WriteAfterFree(const void* block, size_t block_size) {
   Line line;
-  line.Text("write to ").Address(block).Text(" after it was freed, a block of ").Number(block_size).Text(" bytes").Write();
+  line.Text("write to ")
+      .Address(block)
+      .Text(" after it was freed, a block of ")
+      .Number(block_size)
+      .Text(" bytes")
+      .Write();
   Os::Abort();
 }
 

@@ -88,15 +88,15 @@ typedef struct neap_stats_t {
   /* resident = live + cached + dirty + metadata */
   uint64_t live, cached, dirty, metadata, resident;
   uint64_t peak_resident;
-  uint64_t released;      /* bytes given back since the start */
-  uint64_t regret;        /* bytes given back and soon taken again, since the start */
-  uint64_t foreign;       /* anonymous memory of the process that neap did not map */
-  uint64_t limit;         /* tightest limit of any cgroup up to the root; UINT64_MAX where none */
-  uint64_t headroom;      /* limit less what the kernel could not reclaim; UINT64_MAX where no limit */
-  uint32_t level;         /* graduated answer in force: 0 ample, 1 low, 2 critical */
-  uint32_t arenas;        /* number of arenas, the root included */
-  uint64_t limit_changes; /* how often the limit was seen to change */
-  uint64_t callbacks;     /* consumers asked to free memory */
+  uint64_t released;       /* bytes given back since the start */
+  uint64_t regret;         /* bytes given back and soon taken again, since the start */
+  uint64_t foreign;        /* anonymous memory of the process that neap did not map */
+  uint64_t limit;          /* tightest limit of any cgroup up to the root; UINT64_MAX where none */
+  uint64_t headroom;       /* limit less what the kernel could not reclaim; UINT64_MAX where no limit */
+  uint32_t level;          /* graduated answer in force: 0 ample, 1 low, 2 critical */
+  uint32_t arenas;         /* number of arenas, the root included */
+  uint64_t limit_changes;  /* how often the limit was seen to change */
+  uint64_t callbacks;      /* consumers asked to free memory */
   uint64_t reserved_space; /* address space mapped for spans and metadata; says nothing of resident memory */
 } neap_stats_t;
 

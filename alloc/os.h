@@ -3,9 +3,10 @@
 // demand. Results are 0 or a negative errno value unless said otherwise.
 #pragma once
 
-#include <concepts>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <concepts>
 
 namespace neap {
 
@@ -40,7 +41,7 @@ struct Os {
   // ---- CPUs and nodes.
   static int PossibleCpus();  // highest CPU number + 1
   static int AllowedCpus();   // by affinity; the cgroup's quota is in `pressure`
-  static int NodeCount();   // highest online node + 1
+  static int NodeCount();     // highest online node + 1
   static int CurrentNode();
   // Restartable sequences of this process: the area's offset from the thread pointer, or 0 where there is none.
   static ptrdiff_t RseqOffset();
@@ -55,8 +56,8 @@ struct Os {
   static int UnlinkFile(const char* path);
   static int OpenForEvents(const char* path, const char* write_once);  // an fd, close-on-exec; write_once may be null
   static int OpenEventFd();
-  // Waits until one of the files changes (POLLPRI) or one of the eventfds, given as ~fd, is raised, or the time is over.
-  // The index of that one, already read; -ETIMEDOUT; or -errno (-ENODEV: the file's cgroup is gone).
+  // Waits until one of the files changes (POLLPRI) or one of the eventfds, given as ~fd, is raised, or the time is
+  // over. The index of that one, already read; -ETIMEDOUT; or -errno (-ENODEV: the file's cgroup is gone).
   static int WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns);
   static void CloseFd(int fd);
 
@@ -73,7 +74,7 @@ struct Os {
   static void CallAtThreadEnd(void (*run)(void*));
 
   // ---- The process.
-  static const char* Environment(const char* name);  // null in a setuid process
+  static const char* Environment(const char* name);                  // null in a setuid process
   static void ForEachVariable(void (*visit)(const char* variable));  // "NAME=value"; of a setuid process none
   static uint64_t RandomBits();
   static void WriteError(const char* text, size_t length);

@@ -73,7 +73,7 @@ timespec ToTimespec(uint64_t ns) {
 
 // The highest number in a list like "0-3,8-11", or -1.
 int HighestInList(const char* path) {
-  char text[512];
+  char text[512] = "";
   if (Os::ReadFile(path, text, sizeof(text)) <= 0) return -1;
   int highest = -1, number = -1;
   for (const char* c = text;; ++c) {
@@ -277,7 +277,8 @@ int Os::OpenForEvents(const char* path, const char* write_once) {
   char ignored[4096];
   // A trigger is written with its 0. What is only read is read now: a file that never was counts as changed.
   // v1's memory.pressure_level cannot be read at all (EINVAL); it only has to be open.
-  const long done = write_once != nullptr ? Write(fd, write_once, strlen(write_once) + 1) : Read(fd, ignored, sizeof(ignored));
+  const long done =
+      write_once != nullptr ? Write(fd, write_once, strlen(write_once) + 1) : Read(fd, ignored, sizeof(ignored));
   if (done >= 0 || (write_once == nullptr && errno == EINVAL)) return fd;
   const int error = errno;
   Close(fd);
@@ -311,7 +312,8 @@ int Os::WaitForEvents(const int* fds, size_t count, uint64_t timeout_ns) {
     if (polled[i].revents == 0) continue;
     // Read, so that the next wait is for the next event.
     char text[4096];
-    const long got = fds[i] < 0 ? Read(~fds[i], text, sizeof(uint64_t)) : syscall(SYS_pread64, fds[i], text, sizeof(text), 0l);
+    const long got =
+        fds[i] < 0 ? Read(~fds[i], text, sizeof(uint64_t)) : syscall(SYS_pread64, fds[i], text, sizeof(text), 0l);
     return got < 0 ? -errno : static_cast<int>(i);
   }
   return -ETIMEDOUT;
@@ -348,11 +350,11 @@ uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
 namespace {
 
 struct ThreadStart {
+  void (*run)(void*) = nullptr;
+  void* argument = nullptr;
+  const char* name = nullptr;
+  bool own_files = false;
   std::atomic<bool> taken{false};
-  void (*run)(void*);
-  void* argument;
-  const char* name;
-  bool own_files;
 };
 constinit ThreadStart g_starts[8];
 

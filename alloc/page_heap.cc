@@ -53,7 +53,8 @@ FreeRun* PageHeap::Find(State state, size_t granules) {
       if (run->granules >= granules) return run;
     }
   }
-  const uint64_t larger = bins.filled >> (granules > kExactBins ? bin + 1 : bin) << (granules > kExactBins ? bin + 1 : bin);
+  const uint64_t larger = bins.filled >> (granules > kExactBins ? bin + 1 : bin)
+                                             << (granules > kExactBins ? bin + 1 : bin);
   return larger == 0 ? nullptr : bins.runs[__builtin_ctzll(larger)].Head();
 }
 
@@ -97,7 +98,7 @@ bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_
   // Join of another node may be looking at this memory through the entry of a span that was deleted meanwhile: it must
   // not see a free run of its own node.
   run->node = static_cast<uint8_t>(node_);
-  __atomic_store_n(&run->kind, SpanKind::kFree, __ATOMIC_RELEASE);
+  std::atomic_ref(run->kind).store(SpanKind::kFree, std::memory_order_release);
   run->start = PageMap::AddressOf(first);
   run->granules = granules;
   run->dirty_pages = dirty_pages;
@@ -210,9 +211,9 @@ void PageHeap::NoteCleanTaken(uintptr_t start, size_t pages) {
 }
 
 // Makes huge pages resident where that is what the burst at hand will do anyway: the heap has grown, headroom is ample,
-// clean pages are being taken fast, and blocks of several pages taken lately have been touched beyond their first (those
-// within a page always are: a new page is taken when the last is full). Lets go of the lock meanwhile. True if there is
-// a dirty run for `granules` now.
+// clean pages are being taken fast, and blocks of several pages taken lately have been touched beyond their first
+// (those within a page always are: a new page is taken when the last is full). Lets go of the lock meanwhile. True if
+// there is a dirty run for `granules` now.
 bool PageHeap::PopulateFor(size_t granules) {
   const size_t run_granules = (granules + HugePages::kGranules - 1) & ~(HugePages::kGranules - 1);
   if (run_granules > kSizeClasses[kClasses - 1].slab_granules) return false;
@@ -256,8 +257,10 @@ bool PageHeap::PopulateFor(size_t granules) {
 
   lock_.Lock();
   growth_.being_populated -= pages;
-  if (populated) dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
-  else HugePages::Off();
+  if (populated)
+    dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
+  else
+    HugePages::Off();
   if (!populated) growth_.pages.store(0, std::memory_order_relaxed);
   Insert(first, run_granules, populated ? pages : 0, NowMs());
   return populated;

@@ -8,9 +8,10 @@
 // that is dirty. A huge page of which a part is given back is split afterwards (huge_pages.h).
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/lock.h"
 #include "alloc/page_map.h"

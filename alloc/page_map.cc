@@ -34,13 +34,15 @@ struct Place {
   unsigned bits;
   unsigned random_gibibytes;
 };
-constexpr Place kPlaces[] = {{uintptr_t{1} << 45, 44, 8192}, {uintptr_t{1} << 43, 42, 1024}, {uintptr_t{1} << 38, 36, 64},
+constexpr Place kPlaces[] = {{uintptr_t{1} << 45, 44, 8192},
+                             {uintptr_t{1} << 43, 42, 1024},
+                             {uintptr_t{1} << 38, 36, 64},
                              {uintptr_t{1} << 37, 35, 16}};
 
-constexpr size_t kTableStep = 65536;         // bytes of a table mapped at a time: 512 MiB of the window
-constexpr size_t kFirstStep = 4u << 20;      // bytes of the window
+constexpr size_t kTableStep = 65536;     // bytes of a table mapped at a time: 512 MiB of the window
+constexpr size_t kFirstStep = 4u << 20;  // bytes of the window
 constexpr size_t kLargestStep = 1024u << 20;
-constexpr size_t kGap = 64u << 20;           // passed over where the window is taken
+constexpr size_t kGap = 64u << 20;  // passed over where the window is taken
 constexpr int kGapsToTry = 64;
 
 constinit Mutex g_lock;

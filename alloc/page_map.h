@@ -15,8 +15,8 @@
 namespace neap {
 
 struct GranuleInfo {
-  uint16_t dirty;        // pages of a granule in a free run that are resident; owned by the run's page heap
-  uint8_t huge_state;    // of the 2 MiB region that begins here; owned by HugePages
+  uint16_t dirty;      // pages of a granule in a free run that are resident; owned by the run's page heap
+  uint8_t huge_state;  // of the 2 MiB region that begins here; owned by HugePages
   uint8_t unused;
   uint32_t released_at;  // ms, when pages of it were last given back; 0: never. Owned by the granule's owner
 };

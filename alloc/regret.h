@@ -1,9 +1,10 @@
 // regret.h: how much of what was given back was soon taken again. Counted here, judged in decay.h.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/clock.h"
 

@@ -1,13 +1,14 @@
 // release.h: when memory goes back to the kernel, and the thread that sees to it.
 //
-// The thread starts when there is first something worth giving back, ticks while anything is dirty or cached, and sleeps
-// without a timeout when nothing is (a process with a limit wakes once a second to read it). With NEAP_BACKGROUND=0, or
-// where no thread can be had, the same tick runs on slow paths.
+// The thread starts when there is first something worth giving back, ticks while anything is dirty or cached, and
+// sleeps without a timeout when nothing is (a process with a limit wakes once a second to read it). With
+// NEAP_BACKGROUND=0, or where no thread can be had, the same tick runs on slow paths.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/lock.h"
 #include "alloc/size_classes.h"

@@ -1,16 +1,17 @@
 // size_classes.h: the one table of block sizes. Constexpr; every row's waste is computed and asserted here.
 //
-// 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 256 KiB; larger
-// requests are rounded to pages (large.cc). Up to 32 KiB a CPU's cache holds free blocks, and a slab is one granule of
-// 64 KiB: what is behind its last whole block is address space, not memory, beyond the page in which that block ends.
-// Above, a slab is 16 blocks of whole pages.
+// 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 256 KiB;
+// larger requests are rounded to pages (large.cc). Up to 32 KiB a CPU's cache holds free blocks, and a slab is one
+// granule of 64 KiB: what is behind its last whole block is address space, not memory, beyond the page in which that
+// block ends. Above, a slab is 16 blocks of whole pages.
 //
 // Every slab has 16 units, the parts of it that are given back one by one: a page, or above 32 KiB a block.
 #pragma once
 
-#include <array>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <array>
 
 namespace neap {
 
@@ -20,14 +21,14 @@ inline constexpr size_t kGranuleSize = 65536;  // the unit of address space: a s
 inline constexpr size_t kGranuleShift = 16;
 inline constexpr size_t kPagesPerGranule = kGranuleSize / kPageSize;
 
-inline constexpr size_t kSmallMax = 1024;       // up to here the classes lie 16 bytes apart: the hit path
-inline constexpr size_t kCachedMax = 32768;     // the largest block that a CPU's cache holds
-inline constexpr size_t kSlabMax = 262144;      // the largest block that lives in a slab
+inline constexpr size_t kSmallMax = 1024;    // up to here the classes lie 16 bytes apart: the hit path
+inline constexpr size_t kCachedMax = 32768;  // the largest block that a CPU's cache holds
+inline constexpr size_t kSlabMax = 262144;   // the largest block that lives in a slab
 inline constexpr size_t kFineClasses = kSmallMax / 16;
-inline constexpr size_t kStepsPerDoubling = 8;  // 1152, 1280, .. 2048, 2304, ..
+inline constexpr size_t kStepsPerDoubling = 8;                                  // 1152, 1280, .. 2048, 2304, ..
 inline constexpr size_t kCachedClasses = kFineClasses + kStepsPerDoubling * 5;  // 1 Ki to 32 Ki
 inline constexpr size_t kClasses = kCachedClasses + kStepsPerDoubling * 3;      // 32 Ki to 256 Ki
-inline constexpr size_t kUnits = 16;  // of a slab
+inline constexpr size_t kUnits = 16;                                            // of a slab
 
 struct SizeClass {
   uint32_t size;    // bytes of a block

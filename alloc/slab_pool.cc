@@ -259,7 +259,8 @@ bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
 }
 
 // Unit by unit, resident ones first. Of clean units it takes one (and what it shares a block with), and only if nothing
-// else was to be had: what lies in a cache has then been paid for, and a refill is as rare as the fault that follows it.
+// else was to be had: what lies in a cache has then been paid for, and a refill is as rare as the fault that follows
+// it.
 size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too) {
   const SizeClass& row = kSizeClasses[size_class_];
   size_t taken = 0;
@@ -305,8 +306,10 @@ size_t SlabPool::Take(void** blocks, size_t count) {
       dirty_.Remove(slab);
       slab->in_dirty_list = false;
     }
-    if (slab->free_blocks == kSizeClasses[size_class_].blocks) Retire(slab);  // refused by the bound at once
-    else Relink(slab);
+    if (slab->free_blocks == kSizeClasses[size_class_].blocks)
+      Retire(slab);  // refused by the bound at once
+    else
+      Relink(slab);
     if (got == 0) break;
   }
   Add(ledger_.taken_blocks, taken);
@@ -330,8 +333,10 @@ void SlabPool::PutBlock(Slab* slab, void* block) {
       BecameDirty(slab);
     }
   }
-  if (slab->free_blocks == row.blocks && slab->releasing == 0) Retire(slab);
-  else Relink(slab);
+  if (slab->free_blocks == row.blocks && slab->releasing == 0)
+    Retire(slab);
+  else
+    Relink(slab);
 }
 
 void SlabPool::Put(void* const* blocks, size_t count) {
@@ -340,7 +345,7 @@ void SlabPool::Put(void* const* blocks, size_t count) {
     Span* span = PageMap::Find(blocks[i]);
     if (span->kind != SpanKind::kSlab) Misuse::NotABlock(blocks[i]);
     auto* slab = static_cast<Slab*>(span);
-    if (slab->pool != held) {
+    if (held == nullptr || slab->pool != held) {
       if (held != nullptr) held->lock_.Unlock();
       held = slab->pool;
       held->lock_.Lock();

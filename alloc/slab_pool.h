@@ -5,9 +5,10 @@
 // the page heap; a page whose last block comes home is dirty and may be given back from under the slab.
 #pragma once
 
-#include <atomic>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 #include "alloc/lock.h"
 #include "alloc/release_batch.h"
@@ -21,9 +22,9 @@ class PageHeap;
 // Written under the pool's lock, read by anyone.
 struct PoolLedger {
   std::atomic<size_t> slabs{0};
-  std::atomic<size_t> taken_blocks{0};    // out of the slabs: live or in a CPU's cache
+  std::atomic<size_t> taken_blocks{0};  // out of the slabs: live or in a CPU's cache
   std::atomic<size_t> resident_pages{0};
-  std::atomic<size_t> dirty_pages{0};     // of the resident ones
+  std::atomic<size_t> dirty_pages{0};  // of the resident ones
 };
 
 class SlabPool {

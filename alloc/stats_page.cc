@@ -66,8 +66,7 @@ class Revision {
 };
 
 void CopyText(char* to, size_t size, std::string_view from) {
-  size_t length = from.size() < size ? from.size() : size - 1;
-  memcpy(to, from.data(), length);
+  const size_t length = from.copy(to, size - 1);
   memset(to + length, 0, size - length);
 }
 

@@ -1,7 +1,5 @@
-// heap_misuse_test.cc: how a program ends that misuses the heap: one line that names the address and what is known of it.
-// tests/misuse asks the same of the library as a whole.
-#include "alloc/misuse.h"
-
+// heap_misuse_test.cc: how a program ends that misuses the heap: one line that names the address and what is known of
+// it. tests/misuse asks the same of the library as a whole.
 #include <gtest/gtest.h>
 #include <string.h>
 
@@ -9,6 +7,7 @@
 
 #include "alloc/cpu_cache.h"
 #include "alloc/heap.h"
+#include "alloc/misuse.h"
 #include "alloc/neap.h"
 #include "tests/fake_os.h"
 

@@ -49,8 +49,8 @@ class WrongSize : public testing::TestWithParam<Misuse> {};
 INSTANTIATE_TEST_SUITE_P(, WrongSize, testing::ValuesIn(kCases), NameOf);
 TEST_P(WrongSize, IsCaught) { ExpectCaught(GetParam()); }
 
-// Writes `count` bytes at `offset` from the end of a block of `size`, and frees it. It is one of many, so that what lies
-// beside it is as good as always another of them, and is freed too.
+// Writes `count` bytes at `offset` from the end of a block of `size`, and frees it. It is one of many, so that what
+// lies beside it is as good as always another of them, and is freed too.
 void Overwrite(size_t size, ptrdiff_t offset, size_t count) {
   std::vector<void*> blocks(1000);
   for (void*& block : blocks) block = malloc(size);

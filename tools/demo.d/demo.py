@@ -201,9 +201,9 @@ def main() -> int:
     scenarios = chosen(options)
     signals = []
     try:
-        (prepare.DEMO / "logs").mkdir(parents=True, exist_ok=True)
         with Container("probe", 64 * MIB):  # before minutes of installing
             check_memory(scenarios)
+        (prepare.DEMO / "logs").mkdir(parents=True, exist_ok=True)
         site, preloads = prepare_site(options, lambda: bool(signals))
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, lambda received, _: signals.append(received))
