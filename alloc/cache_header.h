@@ -51,4 +51,14 @@ extern Span** map;           // page_map.h
 }  // namespace hot
 #pragma GCC visibility pop
 
+// A relaxed load. gcc folds only a plain one into the instruction that uses it.
+template <class T>
+[[gnu::always_inline]] inline T HotLoad(const T& place) {
+#ifdef __SANITIZE_THREAD__
+  return __atomic_load_n(&place, __ATOMIC_RELAXED);
+#else
+  return place;
+#endif
+}
+
 }  // namespace neap

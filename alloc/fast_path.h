@@ -30,7 +30,7 @@ using MarkedBlock __attribute__((may_alias)) = const Span*;
 template <void* (*kSlow)(size_t) = AllocateSlow>
 [[gnu::always_inline]] inline void* FastAllocate(size_t size) {
   void* block;
-  if (__builtin_expect(size < hot::fast_limit, 1) &&
+  if (__builtin_expect(size < HotLoad(hot::fast_limit), 1) &&
       arch::Pop(static_cast<uint32_t>(size + 15) & ~uint32_t{15}, block)) {  // HeaderOffset(ClassOf(size))
     SetMark(block, nullptr);
     return block;
@@ -42,8 +42,8 @@ static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32
 
 [[gnu::always_inline]] inline void FastFree(void* block) {
   const size_t granule = (reinterpret_cast<uintptr_t>(block) - hot::window) >> kGranuleShift;
-  if (__builtin_expect(granule < hot::granules, 1)) {
-    Span* span = hot::map[granule];
+  if (__builtin_expect(granule < HotLoad(hot::granules), 1)) {
+    Span* span = HotLoad(hot::map[granule]);
     if (arch::StartsBlock(span, block) && __builtin_expect(!HasMark(block, span), 1)) {
       SetMark(block, span);
       if (arch::Push(span->cache, block)) return;

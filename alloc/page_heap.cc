@@ -27,13 +27,28 @@ size_t CountDirtyPages(size_t first, size_t granules) {
 
 }  // namespace
 
+// What the borders of a run say to its neighbours. That of another node's run may be read meanwhile.
+void PageHeap::MarkBorders(const FreeRun* run, bool free) {
+  const size_t first = PageMap::GranuleOf(run->start);
+  for (const size_t g : {first, first + run->granules - 1}) {
+    std::atomic_ref(PageMap::Info(g).free_on)
+        .store(free ? static_cast<uint8_t>(node_ + 1) : uint8_t{0}, std::memory_order_relaxed);
+    PageMap::Set(g, free ? const_cast<FreeRun*>(run) : &PageMap::no_span);
+  }
+}
+
+// The run of this node that has the granule at one of its borders, or null.
+FreeRun* PageHeap::FreeRunAt(size_t granule) const {
+  if (std::atomic_ref(PageMap::Info(granule).free_on).load(std::memory_order_relaxed) != node_ + 1) return nullptr;
+  return static_cast<FreeRun*>(PageMap::At(granule));
+}
+
 void PageHeap::Link(FreeRun* run) {
   Bins& bins = bins_[StateOf(run)];
   const size_t bin = BinOf(run->granules);
   bins.runs[bin].PushFront(run);
   bins.filled |= uint64_t{1} << bin;
-  PageMap::Set(PageMap::GranuleOf(run->start), run);
-  PageMap::Set(PageMap::GranuleOf(run->start) + run->granules - 1, run);
+  MarkBorders(run, true);
 }
 
 void PageHeap::Unlink(FreeRun* run) {
@@ -41,8 +56,7 @@ void PageHeap::Unlink(FreeRun* run) {
   const size_t bin = BinOf(run->granules);
   bins.runs[bin].Remove(run);
   if (bins.runs[bin].Empty()) bins.filled &= ~(uint64_t{1} << bin);
-  PageMap::Set(PageMap::GranuleOf(run->start), &PageMap::no_span);
-  PageMap::Set(PageMap::GranuleOf(run->start) + run->granules - 1, &PageMap::no_span);
+  MarkBorders(run, false);
 }
 
 FreeRun* PageHeap::Find(State state, size_t granules) {
@@ -58,19 +72,11 @@ FreeRun* PageHeap::Find(State state, size_t granules) {
   return larger == 0 ? nullptr : bins.runs[__builtin_ctzll(larger)].Head();
 }
 
-// The neighbours' entries at the border tell of them: only the first and the last granule of a run have one.
 FreeRun* PageHeap::Join(FreeRun* run) {
   const size_t first = PageMap::GranuleOf(run->start);
   const size_t behind = first + run->granules;
-  FreeRun* neighbours[2] = {};
-  if (first > 0) {
-    Span* before = PageMap::At(first - 1);
-    if (before->kind == SpanKind::kFree && before->node == run->node) neighbours[0] = static_cast<FreeRun*>(before);
-  }
-  if (behind < PageMap::Granules()) {
-    Span* after = PageMap::At(behind);
-    if (after->kind == SpanKind::kFree && after->node == run->node) neighbours[1] = static_cast<FreeRun*>(after);
-  }
+  FreeRun* neighbours[] = {first > 0 ? FreeRunAt(first - 1) : nullptr,
+                           behind < PageMap::Granules() ? FreeRunAt(behind) : nullptr};
   for (FreeRun* other : neighbours) {
     if (other == nullptr || StateOf(other) != StateOf(run) || MayBeHuge(other) != MayBeHuge(run)) continue;
     Unlink(other);
@@ -95,10 +101,7 @@ bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_
     dirty_pages_.fetch_sub(dirty_pages, std::memory_order_relaxed);
     return false;
   }
-  // Join of another node may be looking at this memory through the entry of a span that was deleted meanwhile: it must
-  // not see a free run of its own node.
   run->node = static_cast<uint8_t>(node_);
-  std::atomic_ref(run->kind).store(SpanKind::kFree, std::memory_order_release);
   run->start = PageMap::AddressOf(first);
   run->granules = granules;
   run->dirty_pages = dirty_pages;
@@ -168,10 +171,8 @@ size_t PageHeap::Allocate(size_t granules, size_t alignment) {
 bool PageHeap::AllocateAt(size_t first, size_t granules) {
   MutexLock lock(lock_);
   if (first >= PageMap::Granules()) return false;
-  Span* span = PageMap::At(first);
-  if (span->kind != SpanKind::kFree || span->node != node_) return false;
-  auto* run = static_cast<FreeRun*>(span);
-  if (PageMap::GranuleOf(run->start) != first || run->granules < granules) return false;
+  FreeRun* run = FreeRunAt(first);
+  if (run == nullptr || PageMap::GranuleOf(run->start) != first || run->granules < granules) return false;
   if (MayBeHuge(run)) HugePages::Off();
   Carve(run, first, granules);
   return true;
@@ -281,7 +282,6 @@ size_t PageHeap::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
           next = run->next;
           if (static_cast<int32_t>(run->since - cutoff_ms) > 0) continue;
           Unlink(run);
-          run->kind = SpanKind::kBusy;
           taken[count++] = run;
         }
       }
@@ -304,7 +304,6 @@ size_t PageHeap::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
     MutexLock lock(lock_);
     dirty_pages_.fetch_sub(pages, std::memory_order_relaxed);
     for (size_t i = 0; i < count; ++i) {
-      taken[i]->kind = SpanKind::kFree;
       taken[i]->dirty_pages = 0;
       Link(Join(taken[i]));
     }

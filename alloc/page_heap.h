@@ -74,6 +74,8 @@ class PageHeap {
   };
 
   FreeRun* Find(State state, size_t granules);
+  void MarkBorders(const FreeRun* run, bool free);
+  FreeRun* FreeRunAt(size_t granule) const;
   void Link(FreeRun* run);
   void Unlink(FreeRun* run);
   FreeRun* Join(FreeRun* run);

@@ -15,9 +15,9 @@
 namespace neap {
 
 struct GranuleInfo {
-  uint16_t dirty;      // pages of a granule in a free run that are resident; owned by the run's page heap
-  uint8_t huge_state;  // of the 2 MiB region that begins here; owned by HugePages
-  uint8_t unused;
+  uint16_t dirty;        // pages of a granule in a free run that are resident; owned by the run's page heap
+  uint8_t huge_state;    // of the 2 MiB region that begins here; owned by HugePages
+  uint8_t free_on;       // at the first and the last granule of a free run: 1 + its node; else 0. Owned by page heaps
   uint32_t released_at;  // ms, when pages of it were last given back; 0: never. Owned by the granule's owner
 };
 

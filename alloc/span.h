@@ -4,7 +4,6 @@
 //   kSlab   one or more granules cut into blocks of one class; owned by a SlabPool          (slab_pool.h)
 //   kLarge  a run of granules that holds one block; owned by an Arena              (large.cc)
 //   kFree   a run of granules without an owner; owned by a PageHeap                (page_heap.h)
-//   kBusy   a free run whose pages are being given back; owned by who does that    (page_heap.cc)
 #pragma once
 
 #include <stddef.h>
@@ -17,7 +16,7 @@ namespace neap {
 class SlabPool;
 class Arena;
 
-enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree, kBusy };
+enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree };
 
 struct Span {
   uintptr_t cache = 0;  // slab: the header of its class in cache number 0
@@ -76,6 +75,7 @@ struct LargeSpan : Span {
 
 // `dirty_pages` counts the bits in the granules' dirty masks.
 struct FreeRun : Span {
+  FreeRun() { kind = SpanKind::kFree; }
   FreeRun* next = nullptr;  // in its bin
   FreeRun* prev = nullptr;
   size_t granules = 0;

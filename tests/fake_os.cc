@@ -19,6 +19,7 @@
 
 extern "C" {
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
 }
 
 namespace neap {
@@ -273,7 +274,9 @@ int Os::AllowedCpus() { return Fake().allowed_cpus; }
 int Os::NodeCount() { return Fake().nodes; }
 int Os::CurrentNode() { return Fake().current_node; }
 
-ptrdiff_t Os::RseqOffset() { return Fake().real_rseq && &__rseq_offset != nullptr ? __rseq_offset : 0; }
+ptrdiff_t Os::RseqOffset() {
+  return Fake().real_rseq && &__rseq_size != nullptr && __rseq_size != 0 ? __rseq_offset : 0;
+}
 
 bool Os::RseqHasConcurrencyId() {
   return Fake().concurrency_id && getauxval(kAtRseqFeatureSize) >= static_cast<unsigned long>(kRseqMmCid) + 4;
