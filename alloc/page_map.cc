@@ -113,6 +113,7 @@ size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
       void* probe = Os::Map(nullptr, wanted << kGranuleShift);
       if (probe == nullptr) return kNone;
       Os::Unmap(probe, wanted << kGranuleShift);
+      Metadata::Count(static_cast<ptrdiff_t>(skipped * sizeof(Span*)));
       g_end += skipped;
       __atomic_store_n(&hot::granules, g_end, __ATOMIC_RELEASE);
       continue;

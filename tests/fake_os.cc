@@ -57,7 +57,7 @@ bool Covers(const std::map<uintptr_t, size_t>& mappings, const void* address, si
 
 size_t ResidentPages(const void* begin, size_t bytes) {
   std::vector<unsigned char> pages((bytes + kPage - 1) / kPage);
-  if (mincore(const_cast<void*>(begin), bytes, pages.data()) != 0) return 0;
+  if (mincore(const_cast<void*>(begin), bytes, pages.data()) != 0) Impossible("ResidentPages", begin, bytes);
   return static_cast<size_t>(std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; }));
 }
 
@@ -99,10 +99,21 @@ size_t FakeOs::ResidentBytes() {
 }
 
 bool FakeOs::IsResident(const void* page) {
-  return ResidentPages(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(page) & ~(kPage - 1)), kPage) == 1;
+  return ResidentBytesIn(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(page) & ~(kPage - 1)), kPage) != 0;
 }
 
-size_t FakeOs::ResidentBytesIn(const void* begin, size_t bytes) { return ResidentPages(begin, bytes) * kPage; }
+// The window has gaps where something else was mapped before.
+size_t FakeOs::ResidentBytesIn(const void* begin, size_t bytes) {
+  FakeOs& fake = Fake();
+  std::lock_guard lock(fake.mutex_);
+  const uintptr_t first = reinterpret_cast<uintptr_t>(begin);
+  size_t pages = 0;
+  for (const auto& [start, length] : fake.mappings_) {
+    const uintptr_t from = std::max(start, first), to = std::min(start + length, first + bytes);
+    if (from < to) pages += ResidentPages(reinterpret_cast<void*>(from), to - from);
+  }
+  return pages * kPage;
+}
 
 std::vector<Range> FakeOs::Released() {
   std::lock_guard lock(mutex_);

@@ -64,7 +64,7 @@ class FakeOs {
   // As RLIMIT_AS: a Map that would pass it is refused.
   std::atomic<size_t> address_space{SIZE_MAX};
   size_t MappedBytes();
-  // As the kernel sees it, in all that is mapped now; of it that inside a range.
+  // As the kernel sees it, in all that is mapped through Os now; of it that inside a range.
   size_t ResidentBytes();
   static bool IsResident(const void* page);
   static size_t ResidentBytesIn(const void* begin, size_t bytes);
