@@ -15,13 +15,11 @@
 #include "alloc/scope.h"
 
 using neap::Arena;
+using neap::StartHeap;
 
 namespace {
 
 Arena* Of(neap_arena* arena) { return reinterpret_cast<Arena*>(arena); }
-
-// A first allocation starts the heap, which an arena needs; the block is of no interest.
-void StartHeap() { neap::Free(neap::Allocate(1)); }
 
 }  // namespace
 
@@ -33,8 +31,7 @@ neap_arena* neap_arena_root(void) {
 }
 
 neap_arena* neap_arena_create(neap_arena* parent, const char* name, size_t bound) {
-  StartHeap();
-  Arena* arena = Arena::Create(parent != nullptr ? Of(parent) : &Arena::Root(), name, bound);
+  Arena* arena = StartHeap() ? Arena::Create(parent != nullptr ? Of(parent) : &Arena::Root(), name, bound) : nullptr;
   if (arena == nullptr) errno = ENOMEM;
   return reinterpret_cast<neap_arena*>(arena);
 }
@@ -57,7 +54,7 @@ int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats) {
   if (arena == nullptr || stats == nullptr) return EINVAL;
   const neap::ArenaLedger ledger = Of(arena)->Read();
   uint64_t live = ledger.taken;
-  if (Of(arena)->IsRoot()) {
+  if (Of(arena)->IsRoot() && StartHeap()) {
     const uint64_t in_caches = neap::CpuCaches::CachedBytes();
     live = live > in_caches ? live - in_caches : 0;
   }
@@ -93,7 +90,7 @@ size_t neap_arena_purge(neap_arena* arena) {
 void* neap_arena_malloc(neap_arena* arena, size_t size, size_t alignment) {
   if (alignment < neap::kMinAlignment) alignment = neap::kMinAlignment;
   void* block = nullptr;
-  if (arena != nullptr && (alignment & (alignment - 1)) == 0 && size <= PTRDIFF_MAX) {
+  if (arena != nullptr && (alignment & (alignment - 1)) == 0 && size <= PTRDIFF_MAX && StartHeap()) {
     block = neap::AllocateIn(*Of(arena), size, alignment);
   }
   if (block == nullptr) errno = ENOMEM;
@@ -108,8 +105,7 @@ int neap_scope_push(neap_arena* arena) {
 void neap_scope_pop(void) { neap::ThreadScope::Pop(); }
 
 neap_consumer* neap_pressure_register(neap_pressure_fn fn, void* context) {
-  StartHeap();
-  neap_consumer* consumer = fn == nullptr ? nullptr : neap::Consumers::Register(fn, context);
+  neap_consumer* consumer = fn == nullptr || !StartHeap() ? nullptr : neap::Consumers::Register(fn, context);
   if (consumer == nullptr)
     errno = fn == nullptr ? EINVAL : ENOMEM;
   else
@@ -121,10 +117,10 @@ void neap_pressure_unregister(neap_consumer* consumer) { neap::Consumers::Unregi
 
 int neap_stats(neap_stats_t* stats) {
   if (stats == nullptr) return EINVAL;
-  StartHeap();
+  *stats = {};
+  if (!StartHeap()) return ENOMEM;
   neap::LimitGate::Refresh();
   const neap::Ledger ledger = neap::ReadLedger();
-  *stats = {};
   stats->live = ledger.live;
   stats->cached = ledger.cached;
   stats->dirty = ledger.dirty;
@@ -146,9 +142,6 @@ int neap_stats(neap_stats_t* stats) {
   return 0;
 }
 
-size_t neap_purge(void) {
-  StartHeap();
-  return neap::Releaser::ReclaimNow();
-}
+size_t neap_purge(void) { return StartHeap() ? neap::Releaser::ReclaimNow() : 0; }
 
 }  // extern "C"

@@ -41,8 +41,6 @@ constinit std::atomic<bool> g_started{false};
   return true;
 }
 
-bool Started() { return g_started.load(std::memory_order_acquire) || Start(); }
-
 void* AllocateFromClass(size_t size_class) {
   if (size_class >= kCachedClasses) return CpuCaches::TakeUncached(size_class);
   void* block = CpuCaches::Pop(size_class);
@@ -190,8 +188,10 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
 
 }  // namespace
 
+bool StartHeap() { return g_started.load(std::memory_order_acquire) || Start(); }
+
 void* AllocateSlow(size_t size) {
-  if (__builtin_expect(!Started(), 0)) return nullptr;
+  if (__builtin_expect(!StartHeap(), 0)) return nullptr;
   return AllocateIn(CurrentArena(), size, kMinAlignment);
 }
 
@@ -219,14 +219,14 @@ void* AllocateZeroed(size_t size) {
     void* block = FastAllocate(size);
     return block == nullptr ? nullptr : memset(block, 0, size);
   }
-  if (!Started()) return nullptr;
+  if (!StartHeap()) return nullptr;
   return Hardened::On() ? AllocateGuarded(CurrentArena(), size, kMinAlignment, true)
                         : Large::Allocate(&CurrentArena(), size, kMinAlignment, true);
 }
 
 void* AllocateAligned(size_t size, size_t alignment) {
   if (alignment <= kMinAlignment) return FastAllocate(size);
-  if (!Started()) return nullptr;
+  if (!StartHeap()) return nullptr;
   return AllocateIn(CurrentArena(), size, alignment);
 }
 
@@ -283,7 +283,7 @@ size_t BlockSizeFor(size_t size) {
   return size > PTRDIFF_MAX ? size : (size + kPageSize - 1) & ~(kPageSize - 1);
 }
 
-bool Trim() { return Started() && Releaser::ReclaimNow() > 0; }
+bool Trim() { return StartHeap() && Releaser::ReclaimNow() > 0; }
 
 Mutex& ForkLocks::Start() { return g_start_lock; }
 

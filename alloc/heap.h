@@ -14,6 +14,9 @@ class Arena;
 inline constexpr size_t kMinAlignment = 16;  // of every block of 16 bytes or more
 inline constexpr size_t kMaxRequest = PTRDIFF_MAX;
 
+// Every allocation does; what reads or empties the heap without one asks first. False: there is no memory for it now.
+bool StartHeap();
+
 // Blocks of the thread's scope, or of the root arena. size 0 gives a block of the smallest class.
 void* Allocate(size_t size);
 void* AllocateZeroed(size_t size);

@@ -100,6 +100,7 @@ typedef struct neap_stats_t {
   uint64_t reserved_space; /* address space mapped for spans and metadata; says nothing of resident memory */
 } neap_stats_t;
 
+/* ENOMEM, and zeros, while there is not even the memory to start the heap. */
 NEAP_EXPORT int neap_stats(neap_stats_t* stats);
 
 /* Gives back at once everything that holds no live block, the caches of every CPU included; returns the bytes. */

@@ -1,5 +1,6 @@
 // exhaustion_test.cc: no memory: at every single call for address space, under a limit on it, for good and for a while.
 // Null comes back, nothing is lost, the accounts hold, and when there is memory again the heap goes on.
+#include <errno.h>
 #include <gtest/gtest.h>
 #include <string.h>
 
@@ -150,7 +151,21 @@ TEST(Exhaustion, AtTheStartIsNoVerdict) {
   EXPECT_EQ(Allocate(100), nullptr);
   EXPECT_EQ(AllocateZeroed(kMiB), nullptr);
   EXPECT_EQ(neap_arena_create(nullptr, "none", 0), nullptr);
+  // What asks or orders finds nothing, and does not fall over it.
+  neap_stats_t stats;
+  EXPECT_EQ(neap_stats(&stats), ENOMEM);
+  EXPECT_EQ(stats.live + stats.resident, 0u);
+  EXPECT_EQ(neap_purge(), 0u);
+  EXPECT_FALSE(Trim());
+  neap_arena* root = neap_arena_root();
+  neap_arena_stats_t of_root;
+  EXPECT_EQ(neap_arena_stats(root, &of_root), 0);
+  EXPECT_EQ(of_root.resident, 0u);
+  EXPECT_EQ(neap_arena_malloc(root, 100, 0), nullptr);
+  EXPECT_EQ(neap_arena_purge(root), 0u);
+  EXPECT_EQ(neap_pressure_register([](void*, size_t) { return size_t{0}; }, nullptr), nullptr);
   Fake().map.Never();
+  EXPECT_EQ(neap_stats(&stats), 0);
   void* block = Allocate(100);
   EXPECT_NE(block, nullptr);
   Free(block);
