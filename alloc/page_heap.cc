@@ -195,7 +195,7 @@ namespace {
 constexpr uint32_t kBurstMs = 16;
 constexpr uint32_t kBurstPages = (1u << 20) / kPageSize;  // of clean memory within that time
 constexpr size_t kProbedPages = 4;                        // blocks that may be touched in part
-constexpr size_t kGrownHeap = 64u << 20;                  // smaller heaps take what they touch, page by page
+constexpr size_t kGrownHeap = 32u << 20;                  // smaller heaps take what they touch, page by page
 
 }  // namespace
 
@@ -221,7 +221,7 @@ bool PageHeap::PopulateFor(size_t granules) {
   const size_t pages = run_granules * kPagesPerGranule;
   const size_t heap = Arena::Root().charged();
   const size_t idle = (DirtyPages() + growth_.being_populated + pages) * kPageSize;
-  if (heap < kGrownHeap || idle > heap / 32 || !LimitGate::Ample()) return false;
+  if (heap < kGrownHeap || idle > heap / 8 || !LimitGate::Ample()) return false;
   if (growth_.pages.load(std::memory_order_relaxed) < kBurstPages) return false;
   if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > kBurstMs) return false;
   if (granules > 1) {
@@ -230,8 +230,8 @@ bool PageHeap::PopulateFor(size_t granules) {
       void* page = reinterpret_cast<void*>(probe.load(std::memory_order_relaxed));
       touched += page != nullptr && Os::ResidentPages(page, 1) == 1;
     }
-    // The latest may not have been written yet; threads take turns.
-    if (touched < 5) {
+    // The latest may not have been written yet: threads take turns, eight of them on two CPUs.
+    if (touched < 2) {
       growth_.pages.store(0, std::memory_order_relaxed);
       return false;
     }

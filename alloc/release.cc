@@ -24,6 +24,10 @@ constexpr uint64_t kTickNs = 10'000'000;
 constexpr uint64_t kLimitedTickNs = 1'000'000'000;
 constexpr uint32_t kDrainEveryMs = 20;
 constexpr uint32_t kReadLimitEveryMs = 250;
+// While frees come in this fast, releasing beside them costs both: TLB shootdowns, and huge pages split under the
+// program's reads. A burst is let finish, for so long at most.
+constexpr size_t kBurstPages = (8u << 20) / kPageSize;  // that became dirty since the last tick
+constexpr uint32_t kPatienceMs = 60;
 constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
 
 constinit Mutex g_lock;  // the batch, and that each page is on its way back once
@@ -37,7 +41,7 @@ constinit uint32_t g_private_bell = 0;
 
 // Of the tick; under g_tick.
 constinit Mutex g_tick;
-constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_ticked_ms = 0;
+constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_ticked_ms = 0, g_burst_ms = 0;
 
 uint32_t* Bell() {
   uint32_t* shared = Doorbell();
@@ -143,7 +147,7 @@ bool Releaser::Tick() {
   MutexLock lock(g_tick);
   const uint32_t now = NowMs();
   g_ticked_ms = now;
-  const bool noted = noted_.exchange(0, std::memory_order_relaxed) > 0;
+  const size_t noted = noted_.exchange(0, std::memory_order_relaxed);
 
   uint32_t level = LimitGate::Level();
   const bool limited = LimitGate::Read().limit != UINT64_MAX;
@@ -158,7 +162,13 @@ bool Releaser::Tick() {
   }
   Ledger ledger = ReadLedger();
   const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, level});
-  if (ledger.dirty > 0 && ReleaseAt(now - age) > 0) ledger = ReadLedger();
+  if (noted < kBurstPages || level > 0) {
+    g_burst_ms = 0;
+  } else if (g_burst_ms == 0) {
+    g_burst_ms = now;
+  }
+  const bool in_burst = g_burst_ms != 0 && now - g_burst_ms < kPatienceMs;
+  if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0) {
     const LimitGate::View view = LimitGate::Read();
     const uint64_t mark = LimitGate::LowMarkBytes();
@@ -171,7 +181,7 @@ bool Releaser::Tick() {
     MutexLock release(g_lock);
     to_split = HugePages::SplitSome();
   }
-  return noted || ledger.dirty > 0 || to_split || CpuCaches::CachedBytes() > kIdleCache;
+  return noted > 0 || ledger.dirty > 0 || to_split || CpuCaches::CachedBytes() > kIdleCache;
 }
 
 void Releaser::PokeSlow() {

@@ -339,9 +339,25 @@ void SlabPool::PutBlock(Slab* slab, void* block) {
     Relink(slab);
 }
 
+namespace {
+
+// What PutBlock will touch: seldom in a cache when blocks come home in the program's order.
+void Prefetch(const void* block) {
+  const auto* slab = static_cast<const Slab*>(PageMap::Find(block));
+  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
+  __builtin_prefetch(&slab->free_blocks, 1);
+  __builtin_prefetch(&slab->live[offset >> kPageShift & (kUnits - 1)], 1);
+  __builtin_prefetch(&slab->free_bits[(offset * slab->magic >> 32) / 64], 1);
+}
+
+}  // namespace
+
 void SlabPool::Put(void* const* blocks, size_t count) {
+  constexpr size_t kAhead = 8;
+  for (size_t i = 0; i < kAhead && i < count; ++i) Prefetch(blocks[i]);
   SlabPool* held = nullptr;
   for (size_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) Prefetch(blocks[i + kAhead]);
     Span* span = PageMap::Find(blocks[i]);
     if (span->kind != SpanKind::kSlab) Misuse::NotABlock(blocks[i]);
     auto* slab = static_cast<Slab*>(span);
