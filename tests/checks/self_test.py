@@ -63,7 +63,12 @@ class Sources(unittest.TestCase):
         self.write("build/compile_commands.json", json.dumps(commands))
         self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), [])
         self.write("tests/a_test.cc", "")
-        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), ["tests/a_test.cc: in no target"])
+        found = ["tests/a_test.cc: in no target"]
+        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), found)
+        self.write("tests/CMakeLists.txt", "# a_test.cc\nadd_executable(b_test aa_test.cc a_test.cc.in)\n")
+        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), found)
+        self.write("tests/CMakeLists.txt", "if(NEVER_HERE)\n  target_sources(b_test PRIVATE a_test.cc)\nendif()\n")
+        self.assertEqual(list(sources.check_compiled(self.root, self.root / "build")), [])
 
 
 class Library(unittest.TestCase):

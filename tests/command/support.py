@@ -66,6 +66,10 @@ class Program:
         errors = self.process.communicate(timeout=DEADLINE)[1]
         return self.process.returncode, errors
 
+    def page(self):
+        """Where its page is kept if nothing else is asked for. Pids come again: others' pages may have the same."""
+        return SHARED_MEMORY / f"neap.{self.pid}.{start_time(self.pid)}"
+
     def stat(self):
         result = neap("stat", self.pid, "--json")
         if result.returncode != 0:
@@ -118,6 +122,11 @@ def library():
         if finding["subject"] == "library" and finding["severity"] == "fine":
             return finding["what"].removesuffix(" loads")
     raise AssertionError("the command finds no libneap.so")
+
+
+def start_time(pid):
+    """Field 22; the command, field 2, may hold blanks."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def process_environment(pid):

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import unittest
 
-from support import MIB, NEAP, SHARED_MEMORY, CommandTest, eventually, library, limit_words, neap, needs_limit, needs_root
+from support import (MIB, NEAP, SHARED_MEMORY, CommandTest, eventually, library, limit_words, neap, needs_limit,
+                     needs_root, start_time)
 
 LEDGER = ("live", "cached", "dirty", "metadata")
 
@@ -102,7 +103,7 @@ class Reading(CommandTest):
         program.tell("half")
         reading = eventually(lambda: (r := program.stat())["live"] < 60 * MIB and r, "its page is found")
         self.assertEqual(reading["pid"], 1)
-        self.assertEqual(list(SHARED_MEMORY.glob(f"neap.{program.pid}.*")), [])
+        self.assertFalse((SHARED_MEMORY / f"neap.1.{start_time(program.pid)}").exists())
 
     @needs_limit
     def test_the_limit_and_what_is_left_of_it(self):
@@ -118,15 +119,12 @@ class Reading(CommandTest):
 
 
 class LeftBehind(CommandTest):
-    def page_of(self, program):
-        return next(SHARED_MEMORY.glob(f"neap.{program.pid}.*"), None)
-
     def test_a_killed_process_leaves_its_page(self):
         program = self.preloaded()
         program.tell("live 100")
         program.tell("half")
-        eventually(lambda: self.page_of(program) and 45 * MIB < program.stat()["live"] < 60 * MIB, "the page is written")
-        page = self.page_of(program)
+        page = program.page()
+        eventually(lambda: page.exists() and 45 * MIB < program.stat()["live"] < 60 * MIB, "the page is written")
         self.addCleanup(page.unlink, missing_ok=True)
         os.kill(program.pid, signal.SIGKILL)
         program.process.wait()
@@ -140,15 +138,17 @@ class LeftBehind(CommandTest):
         program = self.preloaded()
         program.tell("live 100")
         program.tell("drop")
-        eventually(lambda: self.page_of(program), "there is a page")
+        page = program.page()
+        eventually(page.exists, "there is a page")
         self.assertEqual(program.end()[0], 0)
-        self.assertIsNone(self.page_of(program))
+        self.assertFalse(page.exists())
 
     def test_pages_of_the_dead_are_removed_after_a_day(self):
         program = self.preloaded()
         program.tell("live 100")
         program.tell("half")
-        page = eventually(lambda: self.page_of(program), "there is a page")
+        page = program.page()
+        eventually(page.exists, "there is a page")
         os.kill(program.pid, signal.SIGKILL)
         program.process.wait()
         old = SHARED_MEMORY / "neap.999999999.1"  # no such process: above any pid

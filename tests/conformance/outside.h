@@ -75,7 +75,7 @@ F* Find(const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
 }
 
-// Rounds for cases that repeat: TEST_ROUNDS, or the default given.
+// Rounds for cases that repeat: as given, ten times as many with NEAP_TEST_ALL=1.
 int Rounds(int usual);
 
 // Where the running program lies, for cases that start it anew.

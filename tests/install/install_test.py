@@ -93,20 +93,40 @@ class Test(unittest.TestCase):
         self.consume_by_pkg_config(self.prefix)
 
     def test_manual(self):
-        """The page and the command's own help name the same subcommands, options and variables."""
+        """The page names what the command's own help names, which prints alloc/config.h's table: subcommands, options
+        (in the synopsis and each described), variables with their defaults, exit codes. And nothing else."""
         self.install()
         command = self.prefix / "bin/neap"
         page = (self.prefix / "share/man/man1/neap.1").read_text()
-        synopsis = page[page.index(".Sh SYNOPSIS"):page.index(".Sh DESCRIPTION")]
-        subcommands = set(re.findall(r"^  (\w+) ", run(command, "--help").partition("Subcommands:")[2], re.M))
-        self.assertEqual(set(re.findall(r"^\.Cm (\w+)$", synopsis, re.M)), subcommands)
-        variables = set()
-        for name, text in re.findall(r"^\.Cm (\w+)$(.*?)(?=^\.Nm|\Z)", synopsis, re.M | re.S):
+        section = {title: text for title, text in re.findall(r"^\.Sh ([^\n]+)\n(.*?)(?=^\.Sh|\Z)", page, re.M | re.S)}
+        told = run(command, "--help")
+        subcommands = set(re.findall(r"^  (\w+) ", told.partition("Subcommands:")[2], re.M))
+        synopsis = dict(re.findall(r"^\.Cm (\w+)$(.*?)(?=^\.Nm|\Z)", section["SYNOPSIS"], re.M | re.S))
+        described = dict(re.findall(r"^\.It Cm (\w+)$(.*?)(?=^\.It Cm|\Z)", section["DESCRIPTION"], re.M | re.S))
+        ended = dict(re.findall(r"^\.It Cm (\w+)$(.*?)(?=^\.It Cm|\Z)", section["EXIT STATUS"], re.M | re.S))
+        for named in (synopsis, described, ended):
+            self.assertEqual(set(named), subcommands)
+        general = self.options(told)
+        self.assertEqual(set(re.findall(r"-(\w[\w-]*)", section["SYNOPSIS"].rpartition(".Nm")[2])), general)
+
+        for name in subcommands:
             told = run(command, name, "--help")
-            options = set(re.findall(r"^  (?:-\w,|\w+,)?--([\w-]+)", told, re.M)) - {"help", "help-all"}
-            self.assertEqual({option for option in re.findall(r"Fl -([\w-]+)", text) if option}, options, name)
-            variables |= set(re.findall(r"\bNEAP_\w+", told))
-        self.assertEqual(set(re.findall(r"^\.It Ev (NEAP_\w+)", page, re.M)), variables)
+            options = self.options(told) - general
+            self.assertEqual(set(re.findall(r"Fl -(\w[\w-]*)", synopsis[name])), options, name)
+            self.assertEqual(set(re.findall(r"^\.It Fl -(\w[\w-]*)", described[name], re.M)), options, name)
+            codes = told.partition("Exit codes:")[2].partition("\n\n")[0]
+            self.assertEqual(set(re.findall(r"\d+", ended[name])), set(re.findall(r"\d+", codes)), name)
+
+        variables = dict(re.findall(r"^  (NEAP_\w+) +(\S+)", run(command, "run", "--help"), re.M))
+        explained = dict(re.findall(r"^\.It Ev (NEAP_\w+)\n(.*?)(?=^\.It|^\.El)", section["ENVIRONMENT"], re.M | re.S))
+        self.assertEqual(set(explained), set(variables))
+        self.assertGreaterEqual(len(variables), 5)
+        for name, default in variables.items():
+            if name != "NEAP_LIBRARY":  # it has none
+                self.assertRegex(explained[name], rf"({re.escape(default)} [,;]\n(the )?default|by default\n\.Pa {default} )")
+
+    def options(self, told):
+        return set(re.findall(r"^  (?:-\w,)?--([\w-]+)", told, re.M))
 
     def test_package(self):
         run("cpack", "--config", build / "CPackConfig.cmake", "-B", self.folder)

@@ -1,13 +1,15 @@
 // preload_stress.cc: many threads on a preloaded libneap.so, every block filled and looked at before it is freed.
 //
-//     preload_stress KIND [seconds]       exit 0: all was well; one line says what was done
+//     preload_stress KIND       exit 0: all was well; one line says what was done
 //
 //   crossing   threads free and resize each other's blocks of every size
-//   churn      threads come and go, and leave their blocks to others
-//   forks      children are forked while threads allocate, and allocate themselves
-//   purging    neap_purge, malloc_trim and readings of every kind beside threads at work
+//   churn      threads come and go, and leave their blocks to others; a round is a thread
+//   forks      children are forked while threads allocate, and allocate themselves; a round is a child
+//   purging    neap_purge, malloc_trim and readings of every kind beside threads at work; a round is one of those
 //   arenas     arenas come and go under load; blocks are freed by other threads than their scope's
-//   libraries  a library with thread-local data is opened and closed while threads allocate
+//   libraries  a library with thread-local data is opened and closed while threads allocate; a round is once
+//
+// Goes on for 3 s and 100 rounds; with NEAP_TEST_ALL=1 for 60 s and 1,000 rounds.
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -137,22 +139,24 @@ struct Exchange {
   }
 };
 
+void CountRound() { g_rounds.fetch_add(1, std::memory_order_relaxed); }
+
 void RunThreads(int count, const std::function<void(std::minstd_rand&)>& body) {
   std::vector<std::thread> threads;
   for (int i = 0; i < count; ++i) {
     threads.emplace_back([&body, i] {
       std::minstd_rand random(static_cast<unsigned>(i) + 1);
-      while (!g_stop.load(std::memory_order_relaxed)) {
-        body(random);
-        g_rounds.fetch_add(1, std::memory_order_relaxed);
-      }
+      while (!g_stop.load(std::memory_order_relaxed)) body(random);
     });
   }
   for (auto& thread : threads) thread.join();
 }
 
 void Crossing(Exchange& exchange) {
-  RunThreads(8, [&](std::minstd_rand& random) { exchange.Work(random, 200); });
+  RunThreads(8, [&](std::minstd_rand& random) {
+    exchange.Work(random, 200);
+    CountRound();
+  });
 }
 
 void Churn(Exchange& exchange) {
@@ -163,6 +167,7 @@ void Churn(Exchange& exchange) {
       thread_local std::vector<char> with_destructor(own() % 3000);
       exchange.Work(own, 50);
     }).join();
+    CountRound();
   });
 }
 
@@ -187,7 +192,7 @@ void Forks(Exchange& exchange) {
     }
     int status;
     if (waitpid(child, &status, 0) != child || status != 0) Fail("a child did not end well");
-    g_rounds.fetch_add(1, std::memory_order_relaxed);
+    CountRound();
   }
   workers.join();
 }
@@ -210,6 +215,7 @@ void Purging(Exchange& exchange) {
           if (mallinfo2().uordblks > (size_t{8} << 30)) Fail("absurd figures");
           break;
       }
+      CountRound();
     }
   });
   RunThreads(6, [&](std::minstd_rand& random) { exchange.Work(random, 200); });
@@ -236,6 +242,7 @@ void Arenas(Exchange& exchange) {
     for (int i = 150; i < 200; ++i) Check(blocks[i]);
     exchange.Work(random, 20);
     if (neap_arena_destroy(query) != 0) Fail("destroy");
+    CountRound();
   });
 }
 
@@ -249,7 +256,7 @@ void Libraries(Exchange& exchange, const std::string& library) {
         if (use == nullptr || use() != 42) Fail("the library does not work");
       }).join();
       if (dlclose(handle) != 0) Fail("dlclose");
-      g_rounds.fetch_add(1, std::memory_order_relaxed);
+      CountRound();
     }
   });
   RunThreads(4, [&](std::minstd_rand& random) { exchange.Work(random, 100); });
@@ -259,12 +266,13 @@ void Libraries(Exchange& exchange, const std::string& library) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
+  if (argc != 2) return 2;
   const std::string kind = argv[1];
-  const double seconds = argc > 2 ? atof(argv[2]) : getenv("NEAP_TEST_ALL") != nullptr ? 60 : 3;
+  const bool all = getenv("NEAP_TEST_ALL") != nullptr;
   auto* exchange = new Exchange;
-  std::thread clock([seconds] {
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  std::thread clock([all] {
+    std::this_thread::sleep_for(std::chrono::seconds(all ? 60 : 3));
+    while (g_rounds < (all ? 1000 : 100)) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     g_stop = true;
   });
   neap_stats_t before;
@@ -295,6 +303,5 @@ int main(int argc, char** argv) {
          static_cast<size_t>(before.live), static_cast<size_t>(after.live));
   if (after.live > before.live + (1u << 20)) Fail("blocks were lost");
   if (after.arenas != 1) Fail("arenas were lost");
-  if (g_blocks == 0 || g_rounds == 0) Fail("nothing was done");
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "alloc/config.h"
 #include "tools/neap/bytes.h"
 #include "tools/neap/cgroup.h"
 #include "tools/neap/child.h"
@@ -17,9 +18,6 @@
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
 #include "tools/neap/verdict.h"
-#if __has_include("alloc/config.h")
-#include "alloc/config.h"
-#endif
 
 namespace neap::command {
 namespace {
@@ -35,12 +33,10 @@ struct RunOptions {
 
 std::string VariablesTable() {
   std::string text = "Variables (default; values; why):\n";
-#if __has_include("alloc/config.h")
   for (const ConfigRow& row : kConfigTable) {
-    text += fmt::format("  {:<20} {:<10} {}; {}\n", row.name, row.fallback, row.range, row.reason);
+    text += fmt::format("  {:<16} {:<14} {}; {}\n", row.name, row.fallback, row.range, row.reason);
   }
-#endif
-  text += fmt::format("  {:<20} {:<10} {}\n", "NEAP_LIBRARY", "", "a path; which libneap.so this command preloads");
+  text += fmt::format("  {:<16} {:<14} {}\n", "NEAP_LIBRARY", "", "a path; which libneap.so this command preloads");
   return text;
 }
 
