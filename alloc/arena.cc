@@ -182,7 +182,6 @@ bool Arena::Charge(size_t bytes) {
     return false;
   }
   resident_.fetch_add(bytes, std::memory_order_relaxed);
-  LimitGate::NoteGrowth(bytes);
   return true;
 }
 

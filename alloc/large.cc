@@ -47,16 +47,19 @@ uint16_t BlockPages(size_t index, size_t bytes) {
   return pages >= kPagesPerGranule ? uint16_t{0xffff} : static_cast<uint16_t>((1u << pages) - 1);
 }
 
-// The granules from `from` to `to` of a run become a block's, whose size is `bytes`: zeroes what holds old bytes if
-// asked and counts the regret of the rest. Returns the pages behind the block that are dirty; they stay in the masks.
-size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, bool zeroed) {
+// The granules from `from` to `to` of a run become a block's, whose size is `bytes`, `growth` of them new: zeroes what
+// holds old bytes if asked and counts the regret of the rest. Returns the pages behind the block that are dirty; they
+// stay in the masks.
+size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t growth, bool zeroed) {
   size_t slack = 0;
+  size_t reused = 0;
   size_t regret = 0;
   const uint32_t now = NowMs();
   for (size_t i = from; i < to; ++i) {
     GranuleInfo& info = PageMap::Info(first + i);
     const uint16_t pages = BlockPages(i, bytes);
     const uint16_t old = static_cast<uint16_t>(info.dirty & pages);
+    reused += CountBits(old);
     if (info.released_at != 0) {
       if (now - info.released_at < Regret::kWindowMs) regret += CountBits(static_cast<uint16_t>(pages & ~old));
       info.released_at = 0;
@@ -72,6 +75,7 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, bool zeroed
   }
   Regret::Add(regret);
   if (regret * kPageSize >= kReleasedAtOnce) g_keep_until.store(now + kKeepMs, std::memory_order_relaxed);
+  LimitGate::NoteGrowth(growth - reused * kPageSize);
   return slack;
 }
 
@@ -147,7 +151,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   span->arena = arena;
   span->granules = granules;
   span->bytes = bytes;
-  const size_t slack = TakePages(first, 0, granules, bytes, zeroed);
+  const size_t slack = TakePages(first, 0, granules, bytes, bytes, zeroed);
   if (huge) AdviseHuge(span->start, bytes, true);
   Enlist(span, slack);
   PageMap::Set(first, span);
@@ -197,7 +201,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     LeavePages(first, granules - 1, old_granules, old_bytes);
     span->granules = granules;
     span->bytes = bytes;
-    Enlist(span, TakePages(first, granules - 1, granules, bytes, false));
+    Enlist(span, TakePages(first, granules - 1, granules, bytes, 0, false));
     if (old_granules > granules) FreeGranules(heap, first + granules, old_granules - granules);
     return block;
   }
@@ -209,7 +213,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     arena->RemoveLarge(span);
     span->granules += more;
     span->bytes = bytes;
-    Enlist(span, TakePages(first, 0, span->granules, bytes, false));
+    Enlist(span, TakePages(first, 0, span->granules, bytes, growth, false));
     if (span->huge) AdviseHuge(span->start, bytes, true);
     return block;
   }
@@ -233,7 +237,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
   span->start = moved;
   span->granules = roomy;
   span->bytes = bytes;
-  Enlist(span, TakePages(target, 0, roomy, bytes, false));
+  Enlist(span, TakePages(target, 0, roomy, bytes, growth, false));
   PageMap::Set(target, span);
   heap.Free(first, old_granules);
   return reinterpret_cast<void*>(moved);

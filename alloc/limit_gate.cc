@@ -43,6 +43,10 @@ Mutex& LimitGate::lock() { return g_lock; }
 
 uint32_t LimitGate::Refresh() {
   MutexLock lock(g_lock);
+  return RefreshLocked();
+}
+
+uint32_t LimitGate::RefreshLocked() {
   const LimitReading& reading = g_reader.Refresh();
   g_limit.store(reading.limit, std::memory_order_relaxed);
   g_used.store(reading.used, std::memory_order_relaxed);
@@ -55,13 +59,19 @@ uint32_t LimitGate::Refresh() {
   grown_.store(0, std::memory_order_relaxed);
   PublishCgroup(reading.binding_path);
   const size_t allowance = reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom);
-  allowance_.store(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16), std::memory_order_relaxed);
+  allowance_.store(static_cast<ptrdiff_t>(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16)),
+                   std::memory_order_relaxed);
   g_watcher.Aim(g_reader);
   return level;
 }
 
 bool LimitGate::PassSlow(size_t bytes) {
-  uint32_t level = Refresh();
+  if (!g_lock.TryLock()) {
+    if (Ample()) return true;  // one reader is enough
+    g_lock.Lock();
+  }
+  uint32_t level = RefreshLocked();
+  g_lock.Unlock();
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
   // A process that only grows has no release thread, and nothing else would tell how far it got before it was killed.
   Releaser::Publish();
@@ -82,8 +92,8 @@ bool LimitGate::PassSlow(size_t bytes) {
 bool LimitGate::HasRoomFor(size_t bytes) {
   if (Pass(bytes) && g_limit.load(std::memory_order_relaxed) == kNoLimit) return true;
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
-  const uint64_t grown = grown_.load(std::memory_order_relaxed);
-  headroom = headroom > grown ? headroom - grown : 0;
+  const ptrdiff_t grown = grown_.load(std::memory_order_relaxed);
+  if (grown > 0) headroom = headroom > static_cast<uint64_t>(grown) ? headroom - static_cast<uint64_t>(grown) : 0;
   if (headroom > bytes + LowMarkBytes()) return true;
   Releaser::ReclaimNow();
   Refresh();

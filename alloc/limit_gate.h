@@ -1,5 +1,6 @@
-// limit_gate.h: where growth meets the container's limit. Growth is counted as pages become resident; when it has used
-// up its allowance the next slow path reads the limit anew and, if headroom is short, gives back first.
+// limit_gate.h: where growth meets the container's limit. Growth is counted as clean pages are taken, less what was given
+// back; when it has used up its allowance the next slow path reads the limit anew and, if headroom is short, gives back
+// first.
 #pragma once
 
 #include <stddef.h>
@@ -21,13 +22,14 @@ class LimitGate {
     int cpus;
   };
 
-  static void NoteGrowth(size_t bytes) { grown_.fetch_add(bytes, std::memory_order_relaxed); }
+  static void NoteGrowth(size_t bytes) { grown_.fetch_add(static_cast<ptrdiff_t>(bytes), std::memory_order_relaxed); }
+  static void NoteRelease(size_t bytes) { grown_.fetch_sub(static_cast<ptrdiff_t>(bytes), std::memory_order_relaxed); }
 
   // Before growing by about `bytes`, without any lock held. False only where the user chose NEAP_OOM=null and there is
   // no room even after everything was given back.
   static bool Pass(size_t bytes) {
-    if (grown_.load(std::memory_order_relaxed) + bytes < allowance_.load(std::memory_order_relaxed)) return true;
-    return PassSlow(bytes);
+    const ptrdiff_t room = allowance_.load(std::memory_order_relaxed) - grown_.load(std::memory_order_relaxed);
+    return room > 0 && bytes < static_cast<size_t>(room) ? true : PassSlow(bytes);
   }
   static bool HasRoomFor(size_t bytes);
   static bool Ample() { return level_.load(std::memory_order_relaxed) == 0; }
@@ -45,11 +47,12 @@ class LimitGate {
 
  private:
   static bool PassSlow(size_t bytes);
+  static uint32_t RefreshLocked();
 
   // Nothing is read before this much has been taken: a small process never opens the files.
-  static constexpr size_t kFirstReading = 8u << 20;
-  static inline constinit std::atomic<size_t> grown_{0};
-  static inline constinit std::atomic<size_t> allowance_{kFirstReading};
+  static constexpr ptrdiff_t kFirstReading = 8 << 20;
+  static inline constinit std::atomic<ptrdiff_t> grown_{0};
+  static inline constinit std::atomic<ptrdiff_t> allowance_{kFirstReading};
   static inline constinit std::atomic<uint32_t> level_{0};
 };
 

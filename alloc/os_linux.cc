@@ -118,8 +118,12 @@ void Os::Unmap(void* address, size_t bytes) {
 
 int Os::MovePages(void* from, size_t bytes, void* to) {
   KeepErrno keep;
-  void* moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to);
-  return moved == MAP_FAILED ? -errno : 0;
+  if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to) != MAP_FAILED) return 0;
+  const int error = errno;
+  // What was at `to` is unmapped before anything can be refused.
+  void* again = mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (again == MAP_FAILED) Abort();
+  return -error;
 }
 
 size_t Os::Release(const Range* ranges, size_t count) {

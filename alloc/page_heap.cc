@@ -254,6 +254,7 @@ bool PageHeap::PopulateFor(size_t granules) {
       if (PageMap::Info(g).released_at != 0) Regret::NoteTaken(kPagesPerGranule / 4, PageMap::Info(g).released_at);
     }
     Releaser::NoteDirty(pages);
+    LimitGate::NoteGrowth(pages * kPageSize);
   }
 
   lock_.Lock();

@@ -84,6 +84,11 @@ void AnswerShrinkOrder() {
   AnswerShrink(number, freed);
 }
 
+void NoteReleased(size_t bytes) {
+  g_released.fetch_add(bytes, std::memory_order_relaxed);
+  LimitGate::NoteRelease(bytes);
+}
+
 // A normal exit; programs' own exit handlers have run.
 [[gnu::destructor]] void CloseAtExit() {
   if (Doorbell() != nullptr) Releaser::Publish();
@@ -106,7 +111,7 @@ size_t Releaser::ReleaseAt(uint32_t cutoff_ms) {
   for (int node = 0; node < RootHeap::Nodes(); ++node) {
     released += RootHeap::Node(node).page_heap.Release(cutoff_ms, g_batch);
   }
-  g_released.fetch_add(released, std::memory_order_relaxed);
+  NoteReleased(released);
   return released;
 }
 
@@ -123,13 +128,13 @@ void Releaser::ReleaseRun(size_t first, size_t granules) {
     info.released_at = now;
   }
   g_batch.Flush();
-  g_released.fetch_add(pages * kPageSize, std::memory_order_relaxed);
+  NoteReleased(pages * kPageSize);
 }
 
 size_t Releaser::ReleaseArena(Arena* arena) {
   MutexLock lock(g_lock);
   const size_t released = arena->Release(NowMs(), g_batch);
-  g_released.fetch_add(released, std::memory_order_relaxed);
+  NoteReleased(released);
   return released;
 }
 

@@ -5,6 +5,7 @@
 
 #include "alloc/arena.h"
 #include "alloc/clock.h"
+#include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/misuse.h"
 #include "alloc/page_heap.h"
@@ -199,6 +200,7 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
   if (fresh == 0) return true;
   const size_t count = CountBits(fresh) * UnitPages();
   if (!arena_->Charge(count * kPageSize)) return false;
+  LimitGate::NoteGrowth(count * kPageSize);
   heap_->NoteCleanTaken(slab->start + static_cast<size_t>(__builtin_ctz(fresh)) * UnitPages() * kPageSize, count);
   slab->clean = static_cast<uint16_t>(slab->clean & ~fresh);
   Add(ledger_.resident_pages, count);
@@ -333,10 +335,16 @@ void SlabPool::PutBlock(Slab* slab, void* block) {
       BecameDirty(slab);
     }
   }
-  if (slab->free_blocks == row.blocks && slab->releasing == 0)
-    Retire(slab);
-  else
-    Relink(slab);
+  Relink(slab);
+  if (slab->free_blocks == row.blocks && slab->releasing == 0 && !IsSpare(slab)) Retire(slab);
+}
+
+// Where no CPU's cache stands before the pool, a program that takes and frees one block would make and retire a slab
+// each time. The last slab with room is kept until its pages are given back.
+bool SlabPool::IsSpare(const Slab* slab) const {
+  const auto& emptiest = buckets_[0];
+  return size_class_ >= kCachedClasses && arena_->IsRoot() && (filled_ & ((1u << kFullBucket) - 2)) == 0 &&
+         emptiest.Head() == slab && emptiest.Tail() == slab;
 }
 
 namespace {

@@ -62,6 +62,7 @@ class SlabPool {
   Slab* MakeSlab();
   void Adopt(Slab* slab);
   void Retire(Slab* slab);
+  bool IsSpare(const Slab* slab) const;
   void Link(Slab* slab);
   void Unlink(Slab* slab);
   void Relink(Slab* slab);
