@@ -14,7 +14,8 @@ from support import (HOLD, MIB, NEAP, SHARED_MEMORY, CommandTest, eventually, li
 class Handing(CommandTest):
     def test_exit_status_is_the_commands(self):
         for code in (0, 1, 7, 125, 255):
-            self.assertEqual(neap("run", "--", "sh", "-c", f"exit {code}").returncode, code)
+            result = neap("run", "--", "sh", "-c", f"exit {code}")
+            self.assertEqual(result.returncode, code, result.stderr)
 
     def test_output_and_input_are_the_commands(self):
         result = neap("run", "--", "cat", input="through\n")
@@ -24,7 +25,7 @@ class Handing(CommandTest):
     def test_a_signal_that_ends_the_command_is_128_and_its_number(self):
         for number in (signal.SIGTERM, signal.SIGSEGV, signal.SIGKILL):
             result = neap("run", "--", "sh", "-c", f"kill -{int(number)} $$")
-            self.assertEqual(result.returncode, 128 + number)
+            self.assertEqual(result.returncode, 128 + number, result.stderr)
             self.assertIn(f"ended by signal {int(number)} ", result.stderr)
 
     def test_a_kill_that_no_limit_did_is_not_blamed_on_one(self):
