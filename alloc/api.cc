@@ -58,7 +58,7 @@ int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats) {
     const uint64_t in_caches = neap::CpuCaches::CachedBytes();
     live = live > in_caches ? live - in_caches : 0;
   }
-  const uint64_t held = ledger.resident - ledger.dirty;
+  const uint64_t held = ledger.resident > ledger.dirty ? ledger.resident - ledger.dirty : 0;
   *stats = {live,
             held > live ? held - live : 0,
             ledger.dirty,
@@ -73,7 +73,7 @@ int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats) {
 
 int neap_arena_reserve(neap_arena* arena, size_t bytes) {
   if (arena == nullptr) return EINVAL;
-  return Of(arena)->Reserve(bytes) ? 0 : ENOMEM;
+  return bytes <= PTRDIFF_MAX && Of(arena)->Reserve(bytes) ? 0 : ENOMEM;
 }
 
 int neap_arena_unreserve(neap_arena* arena, size_t bytes) {

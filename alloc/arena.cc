@@ -115,7 +115,7 @@ bool Arena::Destroy(Arena* arena) {
   }
   arena->parent_->children_.fetch_sub(1, std::memory_order_release);
   Metadata::Delete(arena);
-  Releaser::ReleaseAt(NowMs());
+  Releaser::Poke();
   return true;
 }
 
@@ -141,12 +141,18 @@ void Arena::ReturnEverything() {
 
 bool Arena::GrowUpwards(size_t bytes, bool may_refuse) {
   for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
-    const size_t now = arena->charged_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
     const bool refuses = may_refuse || arena->strict_.load(std::memory_order_relaxed);
-    if (now <= arena->bound_.load(std::memory_order_relaxed) || !refuses) continue;
-    for (Arena* undo = this;; undo = undo->parent_) {
-      undo->charged_.fetch_sub(bytes, std::memory_order_relaxed);
-      if (undo == arena) return false;
+    size_t charged = arena->charged_.load(std::memory_order_relaxed);
+    for (;;) {
+      const size_t bound = arena->bound_.load(std::memory_order_relaxed);
+      const bool room = charged <= bound && bytes <= bound - charged && !LimitGate::Critical();
+      if (refuses && !room) {
+        for (Arena* undo = this; undo != arena; undo = undo->parent_) {
+          undo->charged_.fetch_sub(bytes, std::memory_order_relaxed);
+        }
+        return false;
+      }
+      if (arena->charged_.compare_exchange_weak(charged, charged + bytes, std::memory_order_relaxed)) break;
     }
   }
   for (Arena* arena = this; arena != nullptr; arena = arena->parent_) {
@@ -200,9 +206,20 @@ void Arena::Uncharge(size_t bytes) {
 }
 
 bool Arena::Reserve(size_t bytes) {
-  if (!LimitGate::HasRoomFor(bytes) || !GrowUpwards(bytes, true)) return false;
+  if (!GrowUpwards(bytes, true)) return false;
   reserved_.fetch_add(bytes, std::memory_order_relaxed);
-  return true;
+  if (LimitGate::HasRoomFor(TotalReserved())) return true;
+  Unreserve(bytes);
+  return false;
+}
+
+size_t Arena::TotalReserved() {
+  MutexLock lock(g_tree);
+  size_t total = 0;
+  for (const auto& slot : g_arenas) {
+    if (const Arena* arena = slot.load(std::memory_order_relaxed)) total += arena->reserved();
+  }
+  return total;
 }
 
 void Arena::Unreserve(size_t bytes) {

@@ -50,6 +50,7 @@ class Arena {
   void Uncharge(size_t bytes);
   bool Reserve(size_t bytes);
   void Unreserve(size_t bytes);
+  static size_t TotalReserved();  // by all arenas
 
   void set_bound(size_t bound) { bound_.store(bound, std::memory_order_relaxed); }
   void set_strict(bool strict) { strict_.store(strict, std::memory_order_relaxed); }

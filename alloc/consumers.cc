@@ -103,7 +103,7 @@ Mutex& Consumers::lock() { return g_lock; }
 
 void Consumers::ForgetInChild() {
   g_calling.ResetInChild();
-  if (g_first != nullptr && Os::StartThread(Run, nullptr, "neap-pressure", false) != 0) g_thread.store(false);
+  g_thread.store(g_first != nullptr && Os::StartThread(Run, nullptr, "neap-pressure", false) == 0);
 }
 
 }  // namespace neap

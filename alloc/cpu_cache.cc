@@ -10,11 +10,10 @@
 // undone and nothing has been lost.
 #include "alloc/cpu_cache.h"
 
-#include <sys/single_threaded.h>
-
 #include <atomic>
 
 #include "alloc/arena.h"
+#include "alloc/fast_path.h"
 #include "alloc/fork.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
@@ -26,8 +25,8 @@ namespace neap {
 namespace {
 
 constexpr size_t kMaxBatch = 64;
-constexpr size_t kBudget = 2u << 20;       // bytes that one CPU's cache may hold beyond one batch of each class
-constexpr size_t kOwned = 1, kShared = 2;  // numbers of caches in locked mode; number 0 stays closed
+constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
+constexpr size_t kFirstLocked = 1;    // of the caches in locked mode; number 0 stays closed
 
 // Where the slots of each class begin, in slots; one more before each stack for the null below it.
 constexpr size_t SlotOffset(size_t size_class) {
@@ -45,7 +44,7 @@ constexpr size_t kSlotBytes = (kSlotOffsets[kCachedClasses] * sizeof(void*) + kP
 // A null for the stacks that have no slots yet.
 constinit void* g_no_slots[1] = {nullptr};
 
-// Stands in for the kernel's struct rseq in locked mode. cpu is 0 in every thread but the owner of kOwned.
+// Stands in for the kernel's struct rseq in locked mode: the hit paths find the closed cache, number 0.
 struct StandIn {
   uint64_t unused;
   uint64_t rseq_cs;
@@ -98,10 +97,9 @@ CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
 
 size_t CpuCaches::CurrentNumber() {
   if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + hot::rseq_cpu);
-  if (t_stand_in.cpu == kOwned) return kOwned;
   if (t_shared_cache == 0) {
-    t_shared_cache =
-        static_cast<uint32_t>(kShared + g_next_shared.fetch_add(1, std::memory_order_relaxed) % (g_count - kShared));
+    t_shared_cache = static_cast<uint32_t>(kFirstLocked + g_next_shared.fetch_add(1, std::memory_order_relaxed) %
+                                                              (g_count - kFirstLocked));
   }
   return t_shared_cache;
 }
@@ -110,7 +108,7 @@ bool CpuCaches::Start() {
   const ptrdiff_t rseq = Os::RseqOffset();
   g_restartable = rseq != 0 && Os::FenceRseq() == 0;
   g_count = static_cast<size_t>(Os::PossibleCpus());
-  if (!g_restartable) g_count = kShared + static_cast<size_t>(Os::AllowedCpus());
+  if (!g_restartable) g_count = kFirstLocked + static_cast<size_t>(Os::AllowedCpus());
 
   const size_t header_bytes = (g_count * kCpuStride + kPageSize - 1) & ~(kPageSize - 1);
   const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
@@ -121,7 +119,7 @@ bool CpuCaches::Start() {
     if (caches != nullptr) Os::Unmap(caches, cache_bytes);
     return false;
   }
-  Metadata::Count(static_cast<ptrdiff_t>(header_bytes));
+  Metadata::Count(static_cast<ptrdiff_t>(header_bytes + cache_bytes));
   caches_ = static_cast<Cache*>(caches);
   hot::caches = reinterpret_cast<uintptr_t>(headers);
   for (size_t number = 0; number < g_count; ++number) {
@@ -138,7 +136,6 @@ bool CpuCaches::Start() {
     char* stand_in = reinterpret_cast<char*>(&t_stand_in);
     hot::rseq_area = stand_in - arch::ThreadPointer();
     hot::rseq_cpu = stand_in + offsetof(StandIn, cpu) - arch::ThreadPointer();
-    if (__libc_single_threaded) t_stand_in.cpu = kOwned;
   }
   return true;
 }
@@ -188,7 +185,7 @@ void CpuCaches::Widen(size_t size_class) {
 // ---- Blocks.
 
 void* CpuCaches::Pop(size_t size_class) {
-  if (g_restartable || t_stand_in.cpu == kOwned) {
+  if (g_restartable) {
     void* block;
     return arch::Pop(HeaderOffset(size_class), block) ? block : nullptr;
   }
@@ -202,7 +199,7 @@ void* CpuCaches::Pop(size_t size_class) {
 }
 
 bool CpuCaches::Push(size_t size_class, void* block) {
-  if (g_restartable || t_stand_in.cpu == kOwned) {
+  if (g_restartable) {
     const uintptr_t first = hot::caches + HeaderOffset(size_class);
     return arch::Push(first, block);
   }
@@ -238,8 +235,11 @@ void* CpuCaches::Refill(size_t size_class) {
   size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
   if (count == 0) return nullptr;
   if (count > 1) Open(size_class);
-  // The lowest address is on top.
-  while (count > 1 && Push(size_class, blocks[count - 1])) --count;
+  // The lowest address is on top. Marked like blocks that were freed: a stray pointer to one is noticed.
+  for (; count > 1; --count) {
+    SetMark(blocks[count - 1], PageMap::Find(blocks[count - 1]));
+    if (!Push(size_class, blocks[count - 1])) break;
+  }
   if (count > 1) SlabPool::Put(blocks + 1, count - 1);
   return blocks[0];
 }
@@ -288,7 +288,6 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
     for (size_t number = 0; number < g_count; ++number) {
       Cache& cache = caches_[number];
       if (cache.slots == nullptr) continue;
-      if (!g_restartable && number == kOwned && t_stand_in.cpu != kOwned) continue;
       for (size_t c = 0; c < kCachedClasses; ++c) {
         if (cache.capacity[c] != 0) visit(number, cache, c, Header(number, c));
       }
@@ -363,7 +362,7 @@ size_t CpuCaches::CachedBytes() {
 
 void CpuCaches::StopForFork() {
   for (size_t number = 0; number < g_count; ++number) caches_[number].lock.LockForFork();
-  if (!__libc_single_threaded) DrainLocked(Which::kAll, 0);
+  DrainLocked(Which::kAll, 0);
 }
 
 void CpuCaches::ResumeAfterFork(bool child) {

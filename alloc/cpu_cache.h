@@ -3,9 +3,8 @@
 // Two modes, chosen once at the start:
 //   restartable  rseq: cache n belongs to whatever runs on CPU (or concurrency id) n. No lock, no atomic instruction.
 //   locked       no rseq or no membarrier (old kernel, gVisor, valgrind, seccomp): a thread picks a cache and tries its
-//                lock. The first thread has cache kOwned to itself for as long as the process has no other thread, and
-//                runs the same sequences on it: nothing can come in between.
-// In both modes a cache can be emptied from outside, whatever its CPU or thread does (kOwned by its owner alone).
+//                lock.
+// In both modes a cache can be emptied from outside, whatever its CPU or thread does.
 #pragma once
 
 #include <stddef.h>

@@ -1,6 +1,8 @@
 // decay.cc: see decay.h.
 #include "alloc/decay.h"
 
+#include <algorithm>
+
 namespace neap {
 
 uint32_t Decay::Update(const Input& input) {
@@ -20,7 +22,7 @@ uint32_t Decay::Update(const Input& input) {
     regret_pages_ = input.regret_pages;
   }
   if (input.level > 0) return 0;
-  const size_t allowed = input.live_bytes / 8 > kIdleBytes ? input.live_bytes / 8 : kIdleBytes;
+  const uint64_t allowed = std::max<uint64_t>({kIdleBytes, input.live_bytes / 8, input.headroom / 8});
   return input.dirty_bytes > allowed ? kShortestMs : age_ms_;
 }
 

@@ -16,7 +16,7 @@ class Decay {
   static constexpr uint32_t kLongestMs = 2000;
   static constexpr uint32_t kWindowMs = 50;
   static constexpr uint64_t kRegretNs = 2900;  // a fault of 4 KiB and the page's part of a release
-  // What may lie idle whatever its age: this much, or an eighth of what is live.
+  // What may lie idle while it is regretted: this much, or an eighth of what is live or of headroom.
   static constexpr size_t kIdleBytes = 64u << 20;
 
   struct Input {
@@ -25,6 +25,7 @@ class Decay {
     size_t regret_pages;  // since the start
     size_t live_bytes;
     size_t dirty_bytes;
+    uint64_t headroom;
     uint32_t level;  // of pressure
   };
 

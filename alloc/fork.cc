@@ -9,6 +9,7 @@
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/limit_gate.h"
+#include "alloc/metadata.h"
 #include "alloc/os.h"
 #include "alloc/rcu.h"
 #include "alloc/release.h"
@@ -54,7 +55,9 @@ void Prepare() {
   Mutex::BeginFork();
 }
 
-constinit std::atomic<uint32_t> g_process{0};
+// A word that the kernel zeroes in a forked child, and in no other: one by vfork shares it. Null where the kernel
+// cannot.
+constinit std::atomic<uint32_t>* g_not_forked = nullptr;
 
 template <class F>
 void ReleaseAll(F f, bool child) {
@@ -71,7 +74,7 @@ void InParent() {
 }
 
 void StartAnewInChild() {
-  g_process.store(Os::ProcessId(), std::memory_order_relaxed);
+  if (g_not_forked != nullptr) g_not_forked->store(1, std::memory_order_relaxed);
   ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
   LimitGate::ForgetInChild();
   Releaser::ForgetInChild();
@@ -88,13 +91,16 @@ void InChild() {
 }  // namespace
 
 void RegisterForkHandlers() {
-  g_process.store(Os::ProcessId(), std::memory_order_relaxed);
+  g_not_forked = static_cast<std::atomic<uint32_t>*>(Os::MapWipedOnFork());
+  if (g_not_forked != nullptr) {
+    g_not_forked->store(1, std::memory_order_relaxed);
+    Metadata::Count(kPageSize);
+  }
   pthread_atfork(Prepare, InParent, InChild);
 }
 
 void RecoverForkedChild() {
-  const uint32_t known = g_process.load(std::memory_order_relaxed);
-  if (known != 0 && known != Os::ProcessId()) StartAnewInChild();
+  if (g_not_forked != nullptr && g_not_forked->load(std::memory_order_relaxed) == 0) StartAnewInChild();
 }
 
 }  // namespace neap

@@ -22,7 +22,7 @@ struct ForkLocks {
 void RegisterForkHandlers();
 
 // For a child whose fork ran no handlers (_Fork, clone): as long as the program had one thread that is legal, and it
-// cannot know of ours. Where a lock is not to be had and the process is another than at the start or the last fork, the
+// cannot know of ours. Where a lock is not to be had and this memory is a copy that no handler knows of, the
 // locks of the threads that are no more are opened; what those had in hand at that moment is lost, not shared.
 void RecoverForkedChild();
 

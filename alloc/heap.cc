@@ -199,13 +199,16 @@ void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
   return Hardened::On() ? AllocateGuarded(arena, size, alignment, false) : AllocateBlock(arena, size, alignment, false);
 }
 
+// These two are reached by a jump from free, so that the address they return to is the program's.
 void FreeSlow(void* block) {
   if (block == nullptr) return;
+  const Releaser::Caller caller(__builtin_return_address(0));
   if (Hardened::On()) return FreeGuarded(block);
   FreeBlock(block);
 }
 
 void FreeToFullCache(void* block, Span* span) {
+  const Releaser::Caller caller(__builtin_return_address(0));
   const size_t size_class = span->size_class;
   if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
 }
@@ -236,7 +239,10 @@ void* Reallocate(void* block, size_t size) {
   if (Hardened::On()) return ReallocateGuarded(block, span, size);
   const size_t old_size = BlockSize(span);
   if (span->kind == SpanKind::kLarge && size > kCachedMax) {
-    if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) return resized;
+    if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) {
+      Releaser::Poke();
+      return resized;
+    }
   } else if (size <= old_size && (size > old_size / 2 || old_size <= 64)) {
     return block;
   }

@@ -9,6 +9,7 @@
 #include "alloc/huge_pages.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
+#include "alloc/misuse.h"
 #include "alloc/os.h"
 #include "alloc/page_heap.h"
 #include "alloc/regret.h"
@@ -29,9 +30,9 @@ constexpr size_t kReleasedAtOnce = 1u << 20;
 // No processor has pages beyond; more would only use up address space.
 constexpr size_t kLargestAlignment = size_t{1} << 36;
 
-// Until when (ms) large blocks go back with all that is dirty, since giving them back at once was regretted.
+// When giving large blocks back at once was regretted last (ms; 0: never): for a while they go with all that is dirty.
 constexpr uint32_t kKeepMs = 60'000;
-constinit std::atomic<uint32_t> g_keep_until{0};
+constinit std::atomic<uint32_t> g_regretted_at{0};
 
 size_t RoundToPages(size_t size) { return (size + kPageSize - 1) & ~(kPageSize - 1); }
 size_t GranulesFor(size_t bytes) { return (bytes + kGranuleSize - 1) >> kGranuleShift; }
@@ -74,7 +75,7 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t grow
     slack += CountBits(info.dirty);
   }
   Regret::Add(regret);
-  if (regret * kPageSize >= kReleasedAtOnce) g_keep_until.store(now + kKeepMs, std::memory_order_relaxed);
+  if (regret * kPageSize >= kReleasedAtOnce) g_regretted_at.store(now, std::memory_order_relaxed);
   LimitGate::NoteGrowth(growth - reused * kPageSize);
   return slack;
 }
@@ -89,10 +90,9 @@ void LeavePages(size_t first, size_t from, size_t to, size_t bytes) {
 
 // Returns granules to the page heap, after giving back what is dirty of them if there is much of it.
 void FreeGranules(PageHeap& heap, size_t first, size_t granules) {
-  if (granules << kGranuleShift >= kReleasedAtOnce &&
-      static_cast<int32_t>(g_keep_until.load(std::memory_order_relaxed) - NowMs()) <= 0) {
-    Releaser::ReleaseRun(first, granules);
-  }
+  const uint32_t regretted_at = g_regretted_at.load(std::memory_order_relaxed);
+  const bool regretted = regretted_at != 0 && NowMs() - regretted_at < kKeepMs;
+  if (granules << kGranuleShift >= kReleasedAtOnce && !regretted) Releaser::ReleaseRun(first, granules);
   heap.Free(first, granules);
 }
 
@@ -172,7 +172,11 @@ void Large::FreeLater(LargeSpan* span) {
 
 Large::Granules Large::Leave(LargeSpan* span) {
   const size_t first = PageMap::GranuleOf(span->start);
-  PageMap::Set(first, &PageMap::no_span);
+  const size_t bytes = span->bytes;
+  // Of two threads that free it at once one comes too late.
+  if (PageMap::Exchange(first, &PageMap::no_span) != span) {
+    Misuse::DoubleFree(reinterpret_cast<void*>(PageMap::AddressOf(first)), bytes);
+  }
   span->arena->RemoveLarge(span);
   span->arena->Uncharge(span->bytes);
   LeavePages(first, 0, span->granules, span->bytes);
@@ -199,6 +203,9 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     arena->Uncharge(span->bytes - bytes);
     const size_t old_bytes = span->bytes;
     LeavePages(first, granules - 1, old_granules, old_bytes);
+    // Before others take what is behind: from the huge page on that the block now ends in.
+    if (span->huge)
+      AdviseHuge((span->start + bytes) & ~(kHugePage - 1), (old_granules << kGranuleShift) - bytes + kHugePage, false);
     span->granules = granules;
     span->bytes = bytes;
     Enlist(span, TakePages(first, granules - 1, granules, bytes, 0, false));
@@ -211,10 +218,13 @@ void* Large::Resize(LargeSpan* span, size_t size) {
   const size_t more = granules > span->granules ? granules - span->granules : 0;
   if (more == 0 || heap.AllocateAt(first + span->granules, more)) {
     arena->RemoveLarge(span);
+    const size_t last = GranulesFor(span->bytes) - 1;
+    const uintptr_t old_end = span->start + span->bytes;
     span->granules += more;
     span->bytes = bytes;
-    Enlist(span, TakePages(first, 0, span->granules, bytes, growth, false));
-    if (span->huge) AdviseHuge(span->start, bytes, true);
+    Enlist(span, TakePages(first, last, span->granules, bytes, growth, false));
+    if (bytes >= kHugeBlock && LimitGate::Ample()) span->huge = true;
+    if (span->huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
     return block;
   }
 

@@ -61,6 +61,10 @@ uint32_t LimitGate::RefreshLocked() {
   const size_t allowance = reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom);
   allowance_.store(static_cast<ptrdiff_t>(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16)),
                    std::memory_order_relaxed);
+  // What was refused stays refused until there is room.
+  if (Config::oom_null() && reading.headroom <= CriticalMark(reading.limit)) {
+    allowance_.store(0, std::memory_order_relaxed);
+  }
   g_watcher.Aim(g_reader);
   return level;
 }
@@ -110,7 +114,8 @@ LimitGate::View LimitGate::Read() {
 uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_order_relaxed)); }
 
 void LimitGate::StartWatcher() {
-  if (g_limit.load(std::memory_order_relaxed) == kNoLimit || Releaser::Ending() || g_watching.exchange(true)) return;
+  if (!Config::background() || g_limit.load(std::memory_order_relaxed) == kNoLimit || Releaser::Ending()) return;
+  if (g_watching.exchange(true)) return;
   Os::StartThread(Watch, nullptr, "neap-watch", true);
 }
 

@@ -1,6 +1,6 @@
-// limit_gate.h: where growth meets the container's limit. Growth is counted as clean pages are taken, less what was given
-// back; when it has used up its allowance the next slow path reads the limit anew and, if headroom is short, gives back
-// first.
+// limit_gate.h: where growth meets the container's limit. Growth is counted as clean pages are taken, less what was
+// given back; when it has used up its allowance the next slow path reads the limit anew and, if headroom is short,
+// gives back first.
 #pragma once
 
 #include <stddef.h>
@@ -28,11 +28,13 @@ class LimitGate {
   // Before growing by about `bytes`, without any lock held. False only where the user chose NEAP_OOM=null and there is
   // no room even after everything was given back.
   static bool Pass(size_t bytes) {
-    const ptrdiff_t room = allowance_.load(std::memory_order_relaxed) - grown_.load(std::memory_order_relaxed);
+    const ptrdiff_t grown = grown_.load(std::memory_order_relaxed);
+    const ptrdiff_t room = allowance_.load(std::memory_order_relaxed) - (grown > 0 ? grown : 0);
     return room > 0 && bytes < static_cast<size_t>(room) ? true : PassSlow(bytes);
   }
   static bool HasRoomFor(size_t bytes);
   static bool Ample() { return level_.load(std::memory_order_relaxed) == 0; }
+  static bool Critical() { return level_.load(std::memory_order_relaxed) == 2; }
   static uint32_t Level() { return level_.load(std::memory_order_relaxed); }
 
   // Reads the limit anew; by the release thread on its tick. Returns the level.

@@ -18,7 +18,8 @@ class Mutex {
   }
   bool TryLock() {
     uint32_t expected = kFree;
-    return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire) || HeldForFork();
+    return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire) ||
+           (forking_thread.load(std::memory_order_relaxed) != 0 && HeldForFork());
   }
   void Unlock() {
     if (forking_thread.load(std::memory_order_relaxed) != 0 && HeldForFork()) return;

@@ -70,6 +70,7 @@ void* Metadata::Allocate(size_t bytes) {
 
 void Metadata::Free(void* memory, size_t bytes) {
   bytes = Rounded(bytes);
+  if (bytes > kListed) return;
   auto* object = static_cast<FreeObject*>(memory);
   MutexLock lock(g_lock);
   object->next = g_free[bytes / kUnit];

@@ -20,6 +20,8 @@ struct Os {
   // Maps at `address` exactly or fails (a taken range gives -EEXIST); null: anywhere. Null result: no space.
   static void* Map(void* address, size_t bytes);
   static void Unmap(void* address, size_t bytes);
+  // A page that the kernel zeroes in the child of a fork; null where it cannot.
+  static void* MapWipedOnFork();
   // Moves the pages of [from, from + bytes) to `to`, a mapped range which they replace; `from` stays mapped and empty.
   static int MovePages(void* from, size_t bytes, void* to);
   // Gives the pages back to the kernel. The ranges stay mapped and read as zeros, also where the kernel refuses to take
@@ -66,6 +68,7 @@ struct Os {
   static void FutexWake(uint32_t* word, int count, bool shared);
   static uint32_t ThreadId();
   static uint32_t ProcessId();
+  static bool IsLoader(const void* code);  // whether it lies in the dynamic loader
   // A detached thread with all signals blocked; the name (static) is cut at 15 bytes. own_files: with a table of file
   // descriptors of its own, which the program neither sees nor closes; where that is refused it ends at once.
   static int StartThread(void (*run)(void*), void* argument, const char* name, bool own_files);
@@ -85,6 +88,7 @@ struct Os {
 template <class T>
 concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint32_t* word, const char* text, int fd) {
   { T::Map(p, n) } -> std::same_as<void*>;
+  { T::MapWipedOnFork() } -> std::same_as<void*>;
   { T::MovePages(p, n, p) } -> std::same_as<int>;
   { T::Release(ranges, n) } -> std::same_as<size_t>;
   { T::ResidentPages(p, n) } -> std::same_as<size_t>;

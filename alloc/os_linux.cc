@@ -1,6 +1,7 @@
 // os_linux.cc: Os on Linux, through glibc's thin wrappers. The only file of alloc/ with system calls in it.
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <linux/mempolicy.h>
@@ -20,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "alloc/cache_header.h"
@@ -101,8 +103,7 @@ size_t ReleaseOne(const Range& range) {
 void* Os::Map(void* address, size_t bytes) {
   KeepErrno keep;
   const int fixed = address != nullptr ? MAP_FIXED_NOREPLACE : 0;
-  void* memory =
-      mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+  void* memory = mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   if (address != nullptr && memory != address) {  // a kernel before 4.17 takes the address for a hint
     munmap(memory, bytes);
@@ -116,12 +117,22 @@ void Os::Unmap(void* address, size_t bytes) {
   munmap(address, bytes);
 }
 
+void* Os::MapWipedOnFork() {
+  KeepErrno keep;
+  void* page = Map(nullptr, kPageSize);
+  if (page != nullptr && madvise(page, kPageSize, MADV_WIPEONFORK) != 0) {
+    Unmap(page, kPageSize);
+    return nullptr;
+  }
+  return page;
+}
+
 int Os::MovePages(void* from, size_t bytes, void* to) {
   KeepErrno keep;
   if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to) != MAP_FAILED) return 0;
   const int error = errno;
   // What was at `to` is unmapped before anything can be refused.
-  void* again = mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  void* again = mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (again == MAP_FAILED) Abort();
   return -error;
 }
@@ -349,6 +360,26 @@ uint32_t Os::ThreadId() {
   return static_cast<uint32_t>(gettid());
 }
 
+bool Os::IsLoader(const void* code) {
+  static constinit std::atomic<uintptr_t> begin{0}, bytes{0};
+  uintptr_t size = bytes.load(std::memory_order_acquire);
+  if (size == 0) {
+    const uintptr_t base = getauxval(AT_BASE);
+    size = 1;
+    if (base != 0) {  // else a static program
+      const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(base);
+      const auto* segment = reinterpret_cast<const ElfW(Phdr)*>(base + header->e_phoff);
+      for (size_t i = 0; i < header->e_phnum; ++i) {
+        if (segment[i].p_type != PT_LOAD) continue;
+        size = std::max<uintptr_t>(size, segment[i].p_vaddr + segment[i].p_memsz);
+      }
+    }
+    begin.store(base, std::memory_order_relaxed);
+    bytes.store(size, std::memory_order_release);
+  }
+  return reinterpret_cast<uintptr_t>(code) - begin.load(std::memory_order_relaxed) < size;
+}
+
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
 
 namespace {
@@ -406,11 +437,12 @@ int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool o
 }
 
 void Os::CallAtThreadEnd(void (*run)(void*)) {
-  static constinit std::atomic<bool> made{false};
+  static constinit std::atomic<bool> asked{false};
+  static constinit bool made = false;
   static constinit pthread_key_t key = 0;
-  if (!made.exchange(true, std::memory_order_acq_rel) && pthread_key_create(&key, run) != 0) return;
+  if (!asked.exchange(true, std::memory_order_acq_rel)) made = pthread_key_create(&key, run) == 0;
   static char any_value;
-  pthread_setspecific(key, &any_value);
+  if (made) pthread_setspecific(key, &any_value);
 }
 
 // ---- The process.

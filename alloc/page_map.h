@@ -37,6 +37,9 @@ class PageMap {
   }
   static Span* At(size_t granule) { return __atomic_load_n(&hot::map[granule], __ATOMIC_RELAXED); }
   static void Set(size_t granule, Span* span) { __atomic_store_n(&hot::map[granule], span, __ATOMIC_RELEASE); }
+  static Span* Exchange(size_t granule, Span* span) {
+    return __atomic_exchange_n(&hot::map[granule], span, __ATOMIC_ACQ_REL);
+  }
   static size_t Granules() { return __atomic_load_n(&hot::granules, __ATOMIC_ACQUIRE); }
 
   static GranuleInfo& Info(size_t granule) { return info_[granule]; }

@@ -41,7 +41,8 @@ constinit uint32_t g_private_bell = 0;
 
 // Of the tick; under g_tick.
 constinit Mutex g_tick;
-constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_ticked_ms = 0, g_burst_ms = 0;
+constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_burst_ms = 0;
+constinit std::atomic<uint32_t> g_ticked_ms{0};
 
 uint32_t* Bell() {
   uint32_t* shared = Doorbell();
@@ -57,6 +58,7 @@ void Run(void*) {
     g_thread.store(Releaser::Ending() ? kRefused : kRunning, std::memory_order_relaxed);
     if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
+    LimitGate::StartWatcher();
     uint64_t timeout = kTickNs;
     if (again) {
       settled = false;
@@ -150,23 +152,29 @@ size_t Releaser::ReclaimNow() {
 
 bool Releaser::Tick() {
   MutexLock lock(g_tick);
+  return TickLocked();
+}
+
+bool Releaser::TickLocked() {
   const uint32_t now = NowMs();
-  g_ticked_ms = now;
+  g_ticked_ms.store(now, std::memory_order_relaxed);
   const size_t noted = noted_.exchange(0, std::memory_order_relaxed);
 
   uint32_t level = LimitGate::Level();
+  bool just_read = false;
   const bool limited = LimitGate::Read().limit != UINT64_MAX;
   if (g_limit_ms == 0 || now - g_limit_ms >= (limited ? kReadLimitEveryMs : 4 * kReadLimitEveryMs)) {
     level = LimitGate::Refresh();
-    LimitGate::StartWatcher();
     g_limit_ms = now;
+    just_read = true;
   }
   if (now - g_drained_ms >= kDrainEveryMs) {
     CpuCaches::Drain(level > 0 ? CpuCaches::Which::kAll : CpuCaches::Which::kIdle);
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, level});
+  const uint32_t age = g_decay.Update(
+      {now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, LimitGate::Read().headroom, level});
   if (noted < kBurstPages || level > 0) {
     g_burst_ms = 0;
   } else if (g_burst_ms == 0) {
@@ -174,7 +182,7 @@ bool Releaser::Tick() {
   }
   const bool in_burst = g_burst_ms != 0 && now - g_burst_ms < kPatienceMs;
   if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
-  if (level > 0) {
+  if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();
     const uint64_t mark = LimitGate::LowMarkBytes();
     if (view.headroom < mark) Consumers::Ask(mark - view.headroom);
@@ -194,16 +202,20 @@ void Releaser::PokeSlow() {
   if (state == kSleeping) return Wake();
   if (state == kRunning || state == kStarting) return;
   if (state == kNone && Config::background()) {
-    if (noted_.load(std::memory_order_relaxed) >= kWorthStarting) StartThread();
+    if (noted_.load(std::memory_order_relaxed) >= kWorthStarting && !t_for_loader) StartThread();
     return;
   }
-  if (NowMs() - g_ticked_ms >= kTickNs / 1'000'000) Tick();
+  const auto due = [] { return NowMs() - g_ticked_ms.load(std::memory_order_relaxed) >= kTickNs / 1'000'000; };
+  if (!due() || !g_tick.TryLock()) return;
+  if (due()) TickLocked();
+  g_tick.Unlock();
 }
 
 void Releaser::Wake() {
   uint32_t* bell = Bell();
   __atomic_fetch_add(bell, 1, __ATOMIC_RELEASE);
-  g_thread.store(kRunning, std::memory_order_relaxed);
+  uint32_t expected = kSleeping;
+  g_thread.compare_exchange_strong(expected, kRunning, std::memory_order_relaxed);
   Os::FutexWake(bell, 1, bell != &g_private_bell);
 }
 
@@ -214,6 +226,7 @@ void Releaser::StartThread() {
 }
 
 void Releaser::WatchFirstThread() {
+  if (Os::ThreadId() != Os::ProcessId()) return;  // a library that came late
   Os::CallAtThreadEnd([](void*) {
     ending_.store(true, std::memory_order_relaxed);
     if (g_thread.load(std::memory_order_relaxed) == kNone) g_thread.store(kRefused, std::memory_order_relaxed);

@@ -11,6 +11,7 @@
 #include <atomic>
 
 #include "alloc/lock.h"
+#include "alloc/os.h"
 #include "alloc/size_classes.h"
 
 namespace neap {
@@ -28,6 +29,21 @@ class Releaser {
   static void Poke() {
     if (WorthWaking()) PokeSlow();
   }
+  // Who calls free. The loader does under locks that starting a thread takes: for it none is started.
+  class Caller {
+   public:
+    explicit Caller(const void* address) : is_loader_(Os::IsLoader(address)) {
+      if (is_loader_) t_for_loader = true;
+    }
+    ~Caller() {
+      if (is_loader_) t_for_loader = false;
+    }
+    Caller(const Caller&) = delete;
+    Caller& operator=(const Caller&) = delete;
+
+   private:
+    bool is_loader_;
+  };
   static bool WorthWaking() { return noted_.load(std::memory_order_relaxed) >= kWorthWaking; }
   static void Wake();
   // Starts the thread whatever there is to give back.
@@ -59,9 +75,11 @@ class Releaser {
  private:
   static constexpr size_t kWorthWaking = (256u << 10) / kPageSize;
   static constexpr size_t kWorthStarting = (1u << 20) / kPageSize;
+  static bool TickLocked();
   static void PokeSlow();
   static inline constinit std::atomic<size_t> noted_{0};
   static inline constinit std::atomic<bool> ending_{false};
+  static inline thread_local constinit bool t_for_loader __attribute__((tls_model("initial-exec"))) = false;
 };
 
 }  // namespace neap

@@ -287,6 +287,19 @@ size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_to
   return taken;
 }
 
+// A slab with a free block that touches resident pages alone, or null.
+Slab* SlabPool::FindResident() const {
+  for (uint32_t partly = filled_ & ((1u << kFullBucket) - 1); partly != 0; partly &= partly - 1) {
+    for (Slab* slab = buckets_[__builtin_ctz(partly)].Head(); slab != nullptr; slab = slab->next) {
+      for (size_t index = 0; index < kSizeClasses[size_class_].blocks; ++index) {
+        const bool free = (slab->free_bits[index / 64] >> index % 64 & 1) != 0;
+        if (free && (slab->clean & UnitsOf(index)) == 0) return slab;
+      }
+    }
+  }
+  return nullptr;
+}
+
 size_t SlabPool::Take(void** blocks, size_t count) {
   lock_.Lock();
   size_t taken = 0;
@@ -302,7 +315,14 @@ size_t SlabPool::Take(void** blocks, size_t count) {
       continue;  // others may have made or freed one meanwhile; the fullest serves
     }
     Slab* slab = buckets_[31 - __builtin_clz(partly)].Head();
-    const size_t got = TakeFrom(slab, blocks + taken, count - taken, taken == 0);
+    size_t got = TakeFrom(slab, blocks + taken, count - taken, taken == 0);
+    if (got == 0 && taken == 0) {
+      // A strict bound has no room for its clean pages; blocks on resident ones cost nothing.
+      if (Slab* other = FindResident()) {
+        slab = other;
+        got = TakeFrom(slab, blocks, count, false);
+      }
+    }
     taken += got;
     if (slab->in_dirty_list && DirtyUnits(slab) == 0) {
       dirty_.Remove(slab);

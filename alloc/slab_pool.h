@@ -51,6 +51,7 @@ class SlabPool {
  private:
   static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
 
+  Slab* FindResident() const;
   size_t TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too);
   size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);

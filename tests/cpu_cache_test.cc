@@ -320,14 +320,5 @@ TEST(CpuCacheStart, ARefusedFenceMeansLockedMode) {
   EXPECT_EQ(Arena::Root().Pool(ClassOf(64))->ledger().taken_blocks, 0u);
 }
 
-// The first thread has a cache of its own and needs no lock for it; nobody else may touch that one.
-TEST(CpuCacheStart, InLockedModeTheFirstThreadsCacheIsItsOwn) {
-  Free(Allocate(64));
-  const size_t cached = CpuCaches::CachedBytes();
-  ASSERT_GT(cached, 0u);
-  std::thread([&] { EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), 0u); }).join();
-  EXPECT_EQ(CpuCaches::Drain(CpuCaches::Which::kAll), cached);
-}
-
 }  // namespace
 }  // namespace neap

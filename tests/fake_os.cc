@@ -215,6 +215,8 @@ void Os::Unmap(void* address, size_t bytes) {
   munmap(address, bytes);
 }
 
+void* Os::MapWipedOnFork() { return nullptr; }  // tests/fork_test.cc runs on the real system
+
 int Os::MovePages(void* from, size_t bytes, void* to) {
   FakeOs& fake = Fake();
   if (fake.move_pages.Judge()) return -EINVAL;
@@ -342,6 +344,8 @@ void Os::FutexWake(uint32_t* word, int count, bool shared) {
 }
 
 uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
+bool Os::IsLoader(const void*) { return false; }
+
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
 
 // No thread of a test ends while the allocator is in use.

@@ -175,6 +175,7 @@ TEST_F(LimitGateTest, TheWatcherHasATableOfFilesOfItsOwn) {
   Grow(20 * kMiB);
   Fake().AdvanceMs(1010);
   Releaser::Tick();
+  LimitGate::StartWatcher();
   bool watching = false;
   for (const auto& thread : Fake().Threads()) {
     EXPECT_EQ(thread.own_files, thread.name == "neap-watch") << thread.name;

@@ -31,13 +31,14 @@ class DecayTest : public ::testing::Test {
     now_ms_ += 50;
     cpu_ns_ += cpu_ms * 1'000'000;
     regret_ += regret;
-    return decay_.Update({now_ms_, cpu_ns_, regret_, live, dirty, level});
+    return decay_.Update({now_ms_, cpu_ns_, regret_, live, dirty, headroom_, level});
   }
 
   Decay decay_;
   uint32_t now_ms_ = 1001;
   uint64_t cpu_ns_ = 0;
   size_t regret_ = 0;
+  uint64_t headroom_ = 0;
 };
 
 TEST_F(DecayTest, WithoutRegretPagesGoSoon) {
@@ -87,10 +88,19 @@ TEST_F(DecayTest, IdleBytesHaveACapWhateverTheirAge) {
   EXPECT_EQ(After(50, 1000, 8 * Decay::kIdleBytes + 80, Decay::kIdleBytes + 10), Decay::kLongestMs);
 }
 
+TEST_F(DecayTest, TheCapFollowsHeadroom) {
+  headroom_ = 64 * Decay::kIdleBytes;
+  for (int i = 0; i < 12; ++i) After(50, 1000);
+  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes), Decay::kLongestMs);
+  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes + 1), Decay::kShortestMs);
+  headroom_ /= 64;
+  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes), Decay::kShortestMs);
+}
+
 TEST_F(DecayTest, SmallStepsOfTheClockAddUp) {
   for (int i = 0; i < 12; ++i) After(50, 1000);
   now_ms_ += 10;
-  EXPECT_EQ(decay_.Update({now_ms_, cpu_ns_, regret_ + 100'000, 0, 0, 0}), Decay::kLongestMs);
+  EXPECT_EQ(decay_.Update({now_ms_, cpu_ns_, regret_ + 100'000, 0, 0, headroom_, 0}), Decay::kLongestMs);
 }
 
 // ---- The tick.
