@@ -162,8 +162,10 @@ TEST(Fork, AfterABurstThatLeftMuchToGiveBack) {
       size_t before = Resident();
       for (int i = 0; i < 100000; ++i) memset(blocks[static_cast<size_t>(i)] = malloc(500), 1, 500);
       for (void* block : blocks) free(block);
-      usleep(300'000);  // whoever gives back in the child has had time to
-      _exit(OnGlibc() || Resident() < before + 20 * kMiB ? 0 : 5);
+      // Whoever gives back in the child has had time to.
+      const size_t most = before + 20 * kMiB;
+      for (int i = 0; i < 300 && !OnGlibc() && Resident() >= most; ++i) usleep(50'000);
+      _exit(OnGlibc() || Resident() < most ? 0 : 5);
     }
     for (size_t i = 0; i < blocks.size(); i += 50) free(blocks[i]);
     ASSERT_TRUE(EndsWell(child));

@@ -15,7 +15,7 @@ namespace {
 
 // Whether resident memory falls under `most` within some seconds; decay may take its time.
 testing::AssertionResult FallsUnder(size_t most) {
-  for (int i = 0; i < 100 && Resident() >= most; ++i) usleep(50'000);
+  for (int i = 0; i < 400 && Resident() >= most; ++i) usleep(50'000);
   if (Resident() < most) return testing::AssertionSuccess();
   return testing::AssertionFailure() << Resident() / kKiB << " KiB, not under " << most / kKiB;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -85,6 +86,20 @@ TEST(Descriptors, LowNumbersAreTheProgramsOwn) {
     return first == 3 && second == 4 ? 0 : 1;
   });
   EXPECT_TRUE(outcome.Succeeded()) << outcome;
+}
+
+// A program with one thread closes 0 and opens a file that must become 0: no thread that malloc started may have a file
+// open in its table meanwhile.
+TEST(Descriptors, AreNotSharedWithThreadsOfMalloc) {
+  constexpr int kOurs = 500;
+  ASSERT_EQ(dup2(STDERR_FILENO, kOurs), kOurs);
+  Burst();
+  usleep(300'000);
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    const std::filesystem::path descriptor = task.path() / "fd" / std::to_string(kOurs);
+    EXPECT_EQ(std::filesystem::is_symlink(descriptor), task.path().filename() == std::to_string(getpid()))
+        << descriptor;
+  }
 }
 
 TEST(Descriptors, ThatRunOutDoNoHarm) {
