@@ -5,7 +5,7 @@
 #include "alloc/clock.h"
 #include "alloc/config.h"
 #include "alloc/consumers.h"
-#include "alloc/cpu_cache.h"
+#include "alloc/hardened.h"
 #include "alloc/heap.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
@@ -55,8 +55,8 @@ int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats) {
   const neap::ArenaLedger ledger = Of(arena)->Read();
   uint64_t live = ledger.taken;
   if (Of(arena)->IsRoot() && StartHeap()) {
-    const uint64_t in_caches = neap::CpuCaches::CachedBytes();
-    live = live > in_caches ? live - in_caches : 0;
+    const uint64_t free = neap::FreeOutsideSlabs();
+    live = live > free ? live - free : 0;
   }
   const uint64_t held = ledger.resident > ledger.dirty ? ledger.resident - ledger.dirty : 0;
   *stats = {live,
@@ -142,6 +142,10 @@ int neap_stats(neap_stats_t* stats) {
   return 0;
 }
 
-size_t neap_purge(void) { return StartHeap() ? neap::Releaser::ReclaimNow() : 0; }
+size_t neap_purge(void) {
+  if (!StartHeap()) return 0;
+  neap::Hardened::EmptyQuarantine();
+  return neap::Releaser::ReclaimNow();
+}
 
 }  // extern "C"

@@ -28,7 +28,6 @@ namespace {
 template <class F>
 void ForEachLockBeforeCaches(F f) {
   f(ForkLocks::Start());
-  f(ForkLocks::Quarantine());
   f(ForkLocks::Tick());
   f(Consumers::lock());
   f(LimitGate::lock());
@@ -44,6 +43,7 @@ void ForEachLockBehindCaches(F f) {
   for (int node = 0; node < RootHeap::Nodes(); ++node) f(RootHeap::Node(node).page_heap.lock());
   f(ForkLocks::PageMap());
   f(ForkLocks::Metadata());
+  f(ForkLocks::Quarantine());
 }
 
 void Prepare() {

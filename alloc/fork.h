@@ -11,12 +11,12 @@ namespace neap {
 // The locks that are nobody's member, each defined beside what it guards.
 struct ForkLocks {
   static Mutex& Start();
-  static Mutex& Quarantine();
   static Mutex& Tick();
   static Mutex& Release();
   static Mutex& ArenaTree();
   static Mutex& PageMap();
   static Mutex& Metadata();
+  static Mutex& Quarantine();
 };
 
 void RegisterForkHandlers();

@@ -1,11 +1,13 @@
 // hardened.cc: see hardened.h.
 #include "alloc/hardened.h"
 
+#include <atomic>
+
 #include "alloc/fork.h"
 #include "alloc/lock.h"
 #include "alloc/misuse.h"
 #include "alloc/os.h"
-#include "alloc/size_classes.h"
+#include "alloc/slab_pool.h"
 
 namespace neap {
 namespace {
@@ -26,7 +28,7 @@ constinit Mutex g_lock;  // all below; nothing is locked under it
 constinit Waiting g_waiting[Hardened::kQuarantineBlocks] = {};
 constinit size_t g_first = 0;
 constinit size_t g_count = 0;
-constinit size_t g_bytes = 0;
+constinit std::atomic<size_t> g_bytes{0};  // written under the lock
 
 // The finaliser of MurmurHash3: every bit of the secret and of the address reaches every bit of the result.
 uint64_t Mix(const void* block) {
@@ -74,6 +76,27 @@ size_t Check(const void* block, size_t block_size, uint64_t word) {
   return requested;
 }
 
+void AddBytes(size_t bytes) {
+  g_bytes.store(g_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+}
+
+// Under the lock; there is one.
+Waiting TakeOldest() {
+  const Waiting oldest = g_waiting[g_first];
+  g_first = (g_first + 1) % Hardened::kQuarantineBlocks;
+  --g_count;
+  AddBytes(-oldest.bytes);
+  return oldest;
+}
+
+void CheckUntouched(const Waiting& waiting) {
+  const auto* words = static_cast<const Word*>(waiting.block);
+  const uint64_t canary = Canary(waiting.block);
+  bool whole = *SizeWord(waiting.block, waiting.bytes) == (kFreed ^ Mix(waiting.block));
+  for (size_t i = 0; i < waiting.bytes / sizeof(Word) - 1; ++i) whole &= words[i] == canary;
+  if (!whole) Misuse::WriteAfterFree(waiting.block, waiting.bytes);
+}
+
 }  // namespace
 
 void Hardened::Start() {
@@ -106,23 +129,38 @@ void* Hardened::Quarantine(void* block, size_t block_size) {
   Waiting oldest;
   {
     MutexLock lock(g_lock);
-    if (g_count < kQuarantineBlocks && g_bytes + block_size <= kQuarantineBytes) {
+    if (g_count < kQuarantineBlocks && QuarantinedBytes() + block_size <= kQuarantineBytes) {
       g_waiting[(g_first + g_count) % kQuarantineBlocks] = {block, block_size};
       ++g_count;
-      g_bytes += block_size;
+      AddBytes(block_size);
       return nullptr;
     }
-    oldest = g_waiting[g_first];
-    g_first = (g_first + 1) % kQuarantineBlocks;
-    --g_count;
-    g_bytes -= oldest.bytes;
+    oldest = TakeOldest();
   }
-  const auto* words = static_cast<const Word*>(oldest.block);
-  const uint64_t canary = Canary(oldest.block);
-  bool whole = *SizeWord(oldest.block, oldest.bytes) == (kFreed ^ Mix(oldest.block));
-  for (size_t i = 0; i < oldest.bytes / sizeof(Word) - 1; ++i) whole &= words[i] == canary;
-  if (!whole) Misuse::WriteAfterFree(oldest.block, oldest.bytes);
+  CheckUntouched(oldest);
   return oldest.block;
+}
+
+size_t Hardened::QuarantinedBytes() { return g_bytes.load(std::memory_order_relaxed); }
+
+size_t Hardened::EmptyQuarantine() {
+  size_t bytes = 0;
+  for (;;) {
+    Waiting taken[64];
+    size_t count = 0;
+    {
+      MutexLock lock(g_lock);
+      while (count < 64 && g_count > 0) taken[count++] = TakeOldest();
+    }
+    if (count == 0) return bytes;
+    void* blocks[64];
+    for (size_t i = 0; i < count; ++i) {
+      CheckUntouched(taken[i]);
+      blocks[i] = taken[i].block;
+      bytes += taken[i].bytes;
+    }
+    SlabPool::Put(blocks, count);
+  }
 }
 
 Mutex& ForkLocks::Quarantine() { return g_lock; }

@@ -4,6 +4,7 @@
 // 8 bytes hold the requested size; both are mixed with a secret of the process and the block's address, so that neither
 // can be forged or copied from another block. Nothing is kept before a block. A freed block is filled with the canary
 // and says so in place of its size; it waits in the quarantine, first in, first out, and is looked at when it leaves.
+// There it is cached, not live, and it leaves at once when memory is short.
 #pragma once
 
 #include <stddef.h>
@@ -34,6 +35,10 @@ class Hardened {
   // freed before the next try. Ends the process if that one was written to meanwhile.
   static void* Quarantine(void* block, size_t block_size);
   static void Fill(void* block, size_t block_size);  // before the first try
+
+  static size_t QuarantinedBytes();
+  // Everything to the slabs; returns the bytes. Locks outside the slab pools' may be held.
+  static size_t EmptyQuarantine();
 
  private:
   static inline bool on_ = false;

@@ -144,7 +144,9 @@ Arena* OwnerOf(Span* span) {
 
 void* AllocateGuarded(Arena& arena, size_t size, size_t alignment, bool zeroed) {
   if (size > kMaxRequest - Hardened::kGuardBytes) return nullptr;
-  void* block = AllocateBlock(arena, size + Hardened::kGuardBytes, alignment, zeroed);
+  const size_t whole = size + Hardened::kGuardBytes;
+  void* block = AllocateBlock(arena, whole, alignment, zeroed);
+  if (block == nullptr && Hardened::EmptyQuarantine() > 0) block = AllocateBlock(arena, whole, alignment, zeroed);
   if (block != nullptr) Hardened::Guard(block, BlockSize(PageMap::Find(block)), size);
   return block;
 }
@@ -289,7 +291,11 @@ size_t BlockSizeFor(size_t size) {
   return size > PTRDIFF_MAX ? size : (size + kPageSize - 1) & ~(kPageSize - 1);
 }
 
-bool Trim() { return StartHeap() && Releaser::ReclaimNow() > 0; }
+bool Trim() {
+  if (!StartHeap()) return false;
+  Hardened::EmptyQuarantine();
+  return Releaser::ReclaimNow() > 0;
+}
 
 Mutex& ForkLocks::Start() { return g_start_lock; }
 

@@ -5,6 +5,7 @@
 #include "alloc/arena.h"
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
+#include "alloc/hardened.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/rcu.h"
@@ -17,6 +18,8 @@ namespace {
 uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 }  // namespace
+
+uint64_t FreeOutsideSlabs() { return CpuCaches::CachedBytes() + Hardened::QuarantinedBytes(); }
 
 Ledger ReadLedger() {
   Ledger ledger = {};
@@ -32,8 +35,7 @@ Ledger ReadLedger() {
     ledger.overruns += arena->overruns();
   }
   Rcu::ReadUnlock();
-  const uint64_t in_caches = CpuCaches::CachedBytes();
-  ledger.live = Minus(sum.taken, in_caches);
+  ledger.live = Minus(sum.taken, FreeOutsideSlabs());
   ledger.cached = Minus(Minus(sum.resident, sum.dirty), ledger.live);
   ledger.dirty = sum.dirty + RootHeap::DirtyPages() * kPageSize;
   ledger.metadata = Metadata::ResidentBytes();

@@ -7,4 +7,7 @@ namespace neap {
 
 Ledger ReadLedger();
 
+// Bytes of the root's blocks that are free and yet out of the slabs: in the CPUs' caches and in the quarantine.
+uint64_t FreeOutsideSlabs();
+
 }  // namespace neap

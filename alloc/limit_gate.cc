@@ -6,6 +6,7 @@
 #include "alloc/config.h"
 #include "alloc/consumers.h"
 #include "alloc/fork.h"
+#include "alloc/hardened.h"
 #include "alloc/limit.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
@@ -66,6 +67,7 @@ uint32_t LimitGate::RefreshLocked() {
     allowance_.store(0, std::memory_order_relaxed);
   }
   g_watcher.Aim(g_reader);
+  if (level > 0) Hardened::EmptyQuarantine();  // whoever asked gives back what is free thereby
   return level;
 }
 

@@ -144,7 +144,24 @@ TEST_P(AddressSpaceTest, IsUsedToTheEndAndAgain) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(MiB, AddressSpaceTest, ::testing::Values(32, 64, 200));
+// What one size has used up serves the next, although there is no room left for records of the new spans.
+TEST_P(AddressSpaceTest, IsUsedToTheEndBySizesInTurn) {
+  const size_t limit = GetParam() * kMiB;
+  Fake().address_space = limit;
+  for (const size_t size : {size_t{40}, size_t{5000}, kMiB, size_t{100}, size_t{40'000}}) {
+    for (int round = 0; round < 2; ++round) {
+      Heap heap;
+      size_t taken = 0;
+      for (; heap.refused() == 0; taken += size) heap.Take(size);
+      // Records are cut where they do not fit and never joined: not all of it.
+      EXPECT_GT(taken, limit / 3) << "in blocks of " << size << ", round " << round;
+      heap.DropAll();
+    }
+  }
+  ExpectNothingLost();
+}
+
+INSTANTIATE_TEST_SUITE_P(MiB, AddressSpaceTest, ::testing::Values(32, 50, 64, 200));
 
 TEST(Exhaustion, AtTheStartIsNoVerdict) {
   Fake().map.Always();
