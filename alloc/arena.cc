@@ -109,32 +109,27 @@ bool Arena::Destroy(Arena* arena) {
   }
   Rcu::Synchronize();  // telemetry may be reading its pools
   arena->Unreserve(SIZE_MAX);
-  {
-    MutexLock lock(Releaser::lock());  // none of its slabs is on its way back to the kernel
-    arena->ReturnEverything();
-  }
+  while (LargeSpan* span = arena->FirstLarge()) Large::FreeAtOnce(span);
+  Releaser::ReturnSlabs(arena);
   arena->parent_->children_.fetch_sub(1, std::memory_order_release);
   Metadata::Delete(arena);
-  Releaser::Poke();
   return true;
 }
 
-void Arena::ReturnEverything() {
+LargeSpan* Arena::FirstLarge() {
+  MutexLock lock(lock_);
+  return large_.Head();
+}
+
+size_t Arena::ReturnSlabs(ReleaseBatch& batch) {
+  size_t released = 0;
   for (auto& pool : pools_) {
     SlabPool* made = pool.load(std::memory_order_acquire);
     if (made == nullptr) continue;
-    made->Destroy();
+    released += made->Destroy(batch);
     Metadata::Delete(made);
   }
-  for (;;) {
-    LargeSpan* span = nullptr;
-    {
-      MutexLock lock(lock_);
-      span = large_.Head();
-    }
-    if (span == nullptr) break;
-    Large::FreeLater(span);
-  }
+  return released;
 }
 
 // ---- Accounts.

@@ -64,6 +64,8 @@ class Arena {
   // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release
   // lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
+  // For Destroy: all pages of its slabs, and the slabs.
+  size_t ReturnSlabs(ReleaseBatch& batch);
 
   // Large blocks: the list, so that Destroy finds them, and what they hold. A block that changes its size or place is
   // removed first.
@@ -83,7 +85,7 @@ class Arena {
   bool GrowUpwards(size_t bytes, bool may_refuse);
   void ShrinkUpwards(size_t bytes);
   size_t RaisePeak();  // returns what is charged now
-  void ReturnEverything();
+  LargeSpan* FirstLarge();
   void ChargeAnyway(size_t bytes);
 
   uint16_t id_ = 0;

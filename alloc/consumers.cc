@@ -50,6 +50,7 @@ void Run(void*) {
     const uint32_t rung = __atomic_load_n(&g_bell, __ATOMIC_ACQUIRE);
     if (const uint64_t wanted = g_wanted.exchange(0, std::memory_order_acq_rel)) {
       AskAll(wanted);
+      g_wanted.store(0, std::memory_order_relaxed);  // what was read before they had freed
       continue;
     }
     if (Releaser::Ending()) return;

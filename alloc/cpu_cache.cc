@@ -10,6 +10,8 @@
 // undone and nothing has been lost.
 #include "alloc/cpu_cache.h"
 
+#include <sys/single_threaded.h>
+
 #include <atomic>
 
 #include "alloc/arena.h"
@@ -53,14 +55,20 @@ struct StandIn {
 static_assert(offsetof(StandIn, rseq_cs) == kRseqCs);
 thread_local constinit StandIn t_stand_in __attribute__((tls_model("initial-exec"))) = {};
 thread_local constinit uint32_t t_shared_cache __attribute__((tls_model("initial-exec"))) = 0;
+thread_local constinit uint32_t t_number_of_parent __attribute__((tls_model("initial-exec"))) = 0;
 
 constinit bool g_restartable = false;
-constinit size_t g_count = 0;  // caches
+constinit size_t g_count = 0;  // caches; behind their headers are those of one that stays closed
 constinit std::atomic<uint32_t> g_next_shared{0};
 
 template <class T>
 std::atomic<T>& Atomic(T& place) {
   return reinterpret_cast<std::atomic<T>&>(place);
+}
+
+// What the hit paths take for the number of the running CPU's cache.
+std::atomic<uint32_t>& NumberOfThread() {
+  return Atomic(*reinterpret_cast<uint32_t*>(arch::ThreadPointer() + hot::rseq_cpu));
 }
 
 }  // namespace
@@ -96,7 +104,7 @@ CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
 }
 
 size_t CpuCaches::CurrentNumber() {
-  if (g_restartable) return *reinterpret_cast<volatile uint32_t*>(arch::ThreadPointer() + hot::rseq_cpu);
+  if (g_restartable) return NumberOfThread().load(std::memory_order_relaxed);
   if (t_shared_cache == 0) {
     t_shared_cache = static_cast<uint32_t>(kFirstLocked + g_next_shared.fetch_add(1, std::memory_order_relaxed) %
                                                               (g_count - kFirstLocked));
@@ -110,7 +118,7 @@ bool CpuCaches::Start() {
   g_count = static_cast<size_t>(Os::PossibleCpus());
   if (!g_restartable) g_count = kFirstLocked + static_cast<size_t>(Os::AllowedCpus());
 
-  const size_t header_bytes = (g_count * kCpuStride + kPageSize - 1) & ~(kPageSize - 1);
+  const size_t header_bytes = ((g_count + 1) * kCpuStride + kPageSize - 1) & ~(kPageSize - 1);
   const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
   void* headers = Os::Map(nullptr, header_bytes);
   void* caches = Os::Map(nullptr, cache_bytes);
@@ -122,7 +130,7 @@ bool CpuCaches::Start() {
   Metadata::Count(static_cast<ptrdiff_t>(header_bytes + cache_bytes));
   caches_ = static_cast<Cache*>(caches);
   hot::caches = reinterpret_cast<uintptr_t>(headers);
-  for (size_t number = 0; number < g_count; ++number) {
+  for (size_t number = 0; number <= g_count; ++number) {
     // Header 0 is that of no class.
     auto* row = reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift));
     for (size_t i = 0; i <= kCachedClasses; ++i) row[i].top = g_no_slots + 1;
@@ -144,6 +152,7 @@ bool CpuCaches::Start() {
 
 void CpuCaches::Open(size_t size_class) {
   const size_t number = CurrentNumber();
+  if (number >= g_count) return;  // in a child by vfork
   Cache& cache = caches_[number];
   MutexLock lock(cache.lock);
   if (cache.capacity[size_class] != 0) return;
@@ -168,6 +177,7 @@ void CpuCaches::Open(size_t size_class) {
 
 void CpuCaches::Widen(size_t size_class) {
   const size_t number = CurrentNumber();
+  if (number >= g_count) return;
   Cache& cache = caches_[number];
   const SizeClass& row = kSizeClasses[size_class];
   MutexLock lock(cache.lock);
@@ -231,6 +241,7 @@ void* CpuCaches::TakeUncached(size_t size_class) {
 }
 
 void* CpuCaches::Refill(size_t size_class) {
+  if (InVforkChild()) return TakeUncached(size_class);
   void* blocks[kMaxBatch];
   size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
   if (count == 0) return nullptr;
@@ -362,7 +373,7 @@ size_t CpuCaches::CachedBytes() {
 
 void CpuCaches::StopForFork() {
   for (size_t number = 0; number < g_count; ++number) caches_[number].lock.LockForFork();
-  DrainLocked(Which::kAll, 0);
+  if (!__libc_single_threaded) DrainLocked(Which::kAll, 0);
 }
 
 void CpuCaches::ResumeAfterFork(bool child) {
@@ -372,6 +383,22 @@ void CpuCaches::ResumeAfterFork(bool child) {
     else
       caches_[number].lock.UnlockAfterFork();
   }
+}
+
+// ---- vfork.
+
+bool CpuCaches::InVforkChild() { return NumberOfThread().load(std::memory_order_relaxed) == g_count; }
+
+void CpuCaches::CloseInVforkChild() {
+  t_number_of_parent = NumberOfThread().load(std::memory_order_relaxed);
+  NumberOfThread().store(static_cast<uint32_t>(g_count), std::memory_order_relaxed);
+}
+
+// As a rule the kernel has written the parent's number already, when the thread went on; but not where the thread had
+// not slept yet, nor, from Linux 6.19 on, where its number is the one of before. What it wrote is right.
+void CpuCaches::ReopenAfterVfork() {
+  uint32_t closed = static_cast<uint32_t>(g_count);
+  NumberOfThread().compare_exchange_strong(closed, t_number_of_parent, std::memory_order_relaxed);
 }
 
 }  // namespace neap

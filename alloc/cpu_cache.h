@@ -41,6 +41,14 @@ class CpuCaches {
   static void StopForFork();
   static void ResumeAfterFork(bool child);
 
+  // vfork's child runs on its parent's memory and thread-local storage, and the kernel takes restartable sequences from
+  // it: nothing would start one of its sequences again, and nobody updates the number that it picks a cache by. So it
+  // gets that of a cache that stays closed, until it has become another program; its blocks come from the slabs and go
+  // back there. The parent's thread, which sleeps meanwhile, takes its own number back.
+  static void CloseInVforkChild();
+  static void ReopenAfterVfork();
+  static bool InVforkChild();
+
  private:
   struct Cache;
   static Cache* caches_;

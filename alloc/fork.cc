@@ -1,6 +1,7 @@
 // fork.cc: see fork.h.
 #include "alloc/fork.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include "alloc/arena.h"
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
+#include "alloc/heap.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/os.h"
@@ -101,6 +103,23 @@ void RegisterForkHandlers() {
 
 void RecoverForkedChild() {
   if (g_not_forked != nullptr && g_not_forked->load(std::memory_order_relaxed) == 0) StartAnewInChild();
+}
+
+// A heap that starts in the child would take its sequences for restartable. Without memory for the heap the child has no
+// blocks to lose either.
+bool BeforeVfork() { return StartHeap() && CpuCaches::InVforkChild(); }
+
+int AfterVfork(long result, bool nested) {
+  if (!nested && StartHeap()) {
+    if (result == 0) {
+      CpuCaches::CloseInVforkChild();
+    } else {
+      CpuCaches::ReopenAfterVfork();
+    }
+  }
+  if (result >= 0) return static_cast<int>(result);
+  errno = static_cast<int>(-result);
+  return -1;
 }
 
 }  // namespace neap

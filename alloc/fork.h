@@ -26,4 +26,9 @@ void RegisterForkHandlers();
 // locks of the threads that are no more are opened; what those had in hand at that moment is lost, not shared.
 void RecoverForkedChild();
 
+// Around the system call in vfork (interpose/vfork_*.S): before it, and after it in both processes. `nested` is the
+// answer of the former: the caller is itself the child of a vfork. Returns what vfork returns, and sets errno.
+extern "C" bool BeforeVfork();
+extern "C" int AfterVfork(long result, bool nested);
+
 }  // namespace neap

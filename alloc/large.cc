@@ -2,6 +2,8 @@
 // the block is never touched.
 #include "alloc/large.h"
 
+#include <errno.h>
+
 #include <atomic>
 
 #include "alloc/arena.h"
@@ -164,9 +166,10 @@ void Large::Free(LargeSpan* span) {
   FreeGranules(heap, granules.first, granules.count);
 }
 
-void Large::FreeLater(LargeSpan* span) {
+void Large::FreeAtOnce(LargeSpan* span) {
   PageHeap& heap = HeapOf(span);
   const Granules granules = Leave(span);
+  Releaser::ReleaseRun(granules.first, granules.count);
   heap.Free(granules.first, granules.count);
 }
 
@@ -204,8 +207,10 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     const size_t old_bytes = span->bytes;
     LeavePages(first, granules - 1, old_granules, old_bytes);
     // Before others take what is behind: from the huge page on that the block now ends in.
-    if (span->huge)
-      AdviseHuge((span->start + bytes) & ~(kHugePage - 1), (old_granules << kGranuleShift) - bytes + kHugePage, false);
+    if (span->huge) {
+      const uintptr_t begin = (span->start + bytes) & ~(kHugePage - 1);
+      AdviseHuge(begin, span->start + (old_granules << kGranuleShift) - begin, false);
+    }
     span->granules = granules;
     span->bytes = bytes;
     Enlist(span, TakePages(first, granules - 1, granules, bytes, 0, false));
@@ -231,8 +236,9 @@ void* Large::Resize(LargeSpan* span, size_t size) {
   const size_t roomy = bytes >= kGrowthRoom ? granules + granules / 2 : granules;
   const size_t target = span->bytes < kMovePages ? PageMap::kNone : heap.Allocate(roomy, 1);
   const uintptr_t moved = target == PageMap::kNone ? 0 : PageMap::AddressOf(target);
-  if (moved == 0 || Os::MovePages(block, span->bytes, reinterpret_cast<void*>(moved)) != 0) {
-    if (moved != 0) heap.Free(target, roomy);
+  const int error = moved == 0 ? -ENOMEM : Os::MovePages(block, span->bytes, reinterpret_cast<void*>(moved));
+  if (error != 0) {
+    if (moved != 0 && error != -EFAULT) heap.Free(target, roomy);
     arena->Uncharge(growth);
     return nullptr;
   }

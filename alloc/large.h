@@ -15,8 +15,8 @@ class Large {
   // alignment: a power of two. zeroed: the block reads as zeros. Null: no memory, or no room under a strict bound.
   static void* Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed);
   static void Free(LargeSpan* span);
-  // As Free, but what is dirty stays so until the next release. For a caller that holds the release lock.
-  static void FreeLater(LargeSpan* span);
+  // As Free, but gives back all that is dirty first, however little.
+  static void FreeAtOnce(LargeSpan* span);
   // Grows or shrinks where it lies, or moves its pages to another address without copying. Null: not possible so.
   static void* Resize(LargeSpan* span, size_t size);
   // Adds the dirty pages behind the block to the batch. Under the release lock and the arena's. Returns the pages.

@@ -23,6 +23,7 @@ struct Os {
   // A page that the kernel zeroes in the child of a fork; null where it cannot.
   static void* MapWipedOnFork();
   // Moves the pages of [from, from + bytes) to `to`, a mapped range which they replace; `from` stays mapped and empty.
+  // After an error `from` is as before, and `to` is empty; -EFAULT: it is not mapped any more.
   static int MovePages(void* from, size_t bytes, void* to);
   // Gives the pages back to the kernel. The ranges stay mapped and read as zeros, also where the kernel refuses to take
   // them. Returns the bytes given back.

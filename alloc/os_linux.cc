@@ -131,9 +131,12 @@ int Os::MovePages(void* from, size_t bytes, void* to) {
   KeepErrno keep;
   if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to) != MAP_FAILED) return 0;
   const int error = errno;
-  // What was at `to` is unmapped before anything can be refused.
+  // What was at `to` may have been unmapped before anything was refused.
+  unsigned char resident;
+  if (mincore(to, kPageSize, &resident) == 0) return -error;
   void* again = mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-  if (again == MAP_FAILED) Abort();
+  if (again == MAP_FAILED) return -EFAULT;
+  madvise(to, bytes, MADV_NOHUGEPAGE);
   return -error;
 }
 

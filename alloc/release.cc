@@ -140,6 +140,11 @@ size_t Releaser::ReleaseArena(Arena* arena) {
   return released;
 }
 
+void Releaser::ReturnSlabs(Arena* arena) {
+  MutexLock lock(g_lock);  // none of them is on its way back already
+  NoteReleased(arena->ReturnSlabs(g_batch));
+}
+
 size_t Releaser::ReclaimNow() {
   g_purges.fetch_add(1, std::memory_order_relaxed);
   CpuCaches::Drain(CpuCaches::Which::kAll);
@@ -173,14 +178,16 @@ bool Releaser::TickLocked() {
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  const uint32_t age = g_decay.Update(
-      {now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, LimitGate::Read().headroom, level});
+  const uint64_t headroom = LimitGate::Read().headroom;
+  const uint32_t age =
+      g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, headroom, level});
   if (noted < kBurstPages || level > 0) {
     g_burst_ms = 0;
   } else if (g_burst_ms == 0) {
     g_burst_ms = now;
   }
-  const bool in_burst = g_burst_ms != 0 && now - g_burst_ms < kPatienceMs;
+  const bool in_burst =
+      g_burst_ms != 0 && now - g_burst_ms < kPatienceMs && ledger.dirty <= Decay::MostIdle(ledger.live, headroom);
   if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();

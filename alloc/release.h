@@ -57,6 +57,8 @@ class Releaser {
   // Gives back what has been dirty since cutoff_ms or longer. Returns the bytes.
   static size_t ReleaseAt(uint32_t cutoff_ms);
   static size_t ReleaseArena(Arena* arena);
+  // Of an arena that is being destroyed.
+  static void ReturnSlabs(Arena* arena);
   // The dirty pages of a run that the caller owns.
   static void ReleaseRun(size_t first, size_t granules);
   // Everything that holds no live block, the caches included.

@@ -287,19 +287,6 @@ size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_to
   return taken;
 }
 
-// A slab with a free block that touches resident pages alone, or null.
-Slab* SlabPool::FindResident() const {
-  for (uint32_t partly = filled_ & ((1u << kFullBucket) - 1); partly != 0; partly &= partly - 1) {
-    for (Slab* slab = buckets_[__builtin_ctz(partly)].Head(); slab != nullptr; slab = slab->next) {
-      for (size_t index = 0; index < kSizeClasses[size_class_].blocks; ++index) {
-        const bool free = (slab->free_bits[index / 64] >> index % 64 & 1) != 0;
-        if (free && (slab->clean & UnitsOf(index)) == 0) return slab;
-      }
-    }
-  }
-  return nullptr;
-}
-
 size_t SlabPool::Take(void** blocks, size_t count) {
   lock_.Lock();
   size_t taken = 0;
@@ -316,11 +303,12 @@ size_t SlabPool::Take(void** blocks, size_t count) {
     }
     Slab* slab = buckets_[31 - __builtin_clz(partly)].Head();
     size_t got = TakeFrom(slab, blocks + taken, count - taken, taken == 0);
-    if (got == 0 && taken == 0) {
-      // A strict bound has no room for its clean pages; blocks on resident ones cost nothing.
-      if (Slab* other = FindResident()) {
-        slab = other;
-        got = TakeFrom(slab, blocks, count, false);
+    // A strict bound has no room for its clean pages; blocks on resident ones cost nothing. The emptiest have most.
+    for (uint32_t rest = partly; got == 0 && taken == 0 && rest != 0; rest &= rest - 1) {
+      Slab* other = buckets_[__builtin_ctz(rest)].Head();
+      for (; other != nullptr && got == 0; other = got == 0 ? other->next : other) {
+        got = TakeFrom(other, blocks, count, false);
+        if (got != 0) slab = other;
       }
     }
     taken += got;
@@ -445,17 +433,30 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
   }
 }
 
-void SlabPool::Destroy() {
+size_t SlabPool::Destroy(ReleaseBatch& batch) {
   MutexLock lock(lock_);
   for (auto& bucket : buckets_) {
+    for (Slab* slab = bucket.Head(); slab != nullptr; slab = slab->next) {
+      AddUnits(batch, slab, static_cast<uint16_t>(~slab->clean), kSizeClasses[size_class_].unit_bytes);
+    }
+  }
+  batch.Flush();
+  ledger_.taken_blocks.store(0, std::memory_order_relaxed);
+  ledger_.dirty_pages.store(0, std::memory_order_relaxed);
+  const uint32_t now = NowMs();
+  size_t released = 0;
+  for (auto& bucket : buckets_) {
     while (Slab* slab = bucket.Head()) {
-      // As if every block had come home.
-      memset(slab->live, 0, sizeof(slab->live));
-      ledger_.dirty_pages.store(CountBits(DirtyUnits(slab)) * UnitPages(), std::memory_order_relaxed);
+      const size_t resident = ResidentBytes(slab);
+      slab->clean = 0xffff;
+      slab->released_at = now;
+      Subtract(ledger_.resident_pages, resident / kPageSize);
+      arena_->Uncharge(resident);
+      released += resident;
       Retire(slab);
     }
   }
-  ledger_.taken_blocks.store(0, std::memory_order_relaxed);
+  return released;
 }
 
 }  // namespace neap

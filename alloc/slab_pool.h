@@ -40,8 +40,9 @@ class SlabPool {
   // Gives back pages that have been dirty since `cutoff_ms` or longer; the caller holds the release lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
 
-  // Returns every slab to the page heap, live blocks or not. Nobody may use the pool meanwhile or afterwards.
-  void Destroy();
+  // Gives back every page and returns every slab to the page heap, live blocks or not, while and after nobody uses the
+  // pool; the caller holds the release lock. Returns the bytes.
+  size_t Destroy(ReleaseBatch& batch);
 
   const PoolLedger& ledger() const { return ledger_; }
   Arena* arena() const { return arena_; }
@@ -51,7 +52,6 @@ class SlabPool {
  private:
   static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
 
-  Slab* FindResident() const;
   size_t TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too);
   size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);

@@ -421,13 +421,12 @@ TEST_F(SlabPoolTest, DestroyReturnsSlabsWithLiveBlocks) {
   auto blocks = Take(3 * 64);
   Put(InPage(blocks[0], 1));
   Release();
-  pool_.Destroy();
+  EXPECT_EQ(pool_.Destroy(batch_), (3u * 16 - 1) * kPageSize);
   live_.clear();
   Check();
   EXPECT_EQ(pool_.ledger().slabs, 0u);
   EXPECT_EQ(arena_->charged(), 0u);
-  EXPECT_EQ(heap_.DirtyPages(), 3u * 16 - 1);
-  ReleaseHeap();
+  EXPECT_EQ(heap_.DirtyPages(), 0u);
   EXPECT_EQ(FakeOs::ResidentBytesIn(reinterpret_cast<void*>(hot::window), PageMap::Granules() * kGranuleSize), 0u);
 }
 
