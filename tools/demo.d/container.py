@@ -62,12 +62,19 @@ class Container:
 
     def anon(self) -> int:
         """Resident anonymous bytes: what the kernel cannot reclaim, so what decides between finished and killed."""
-        key = b"anon" if self.version == 2 else b"total_rss"
-        for line in (self.path / "memory.stat").read_bytes().splitlines():
-            name, _, value = line.partition(b" ")
-            if name == key:
-                return int(value)
-        raise KeyError(f"{self.path}/memory.stat has no {key.decode()}")
+        return self._stat("anon" if self.version == 2 else "total_rss")
+
+    def allowed(self) -> int:
+        """The tightest limit from here up to the root, in bytes: with an ancestor's, this one's own is not all."""
+        if self.version == 1:
+            return self._stat("hierarchical_memory_limit")
+        limits = []
+        path = self.path
+        while (path / "memory.max").exists():
+            text = (path / "memory.max").read_text().strip()
+            limits += [] if text == "max" else [int(text)]
+            path = path.parent
+        return min(limits)
 
     def oom_kills(self) -> int:
         events = "memory.events" if self.version == 2 else "memory.oom_control"
@@ -100,6 +107,13 @@ class Container:
             child.stdin.close()
             child.stdout.close()
             child.wait()
+
+    def _stat(self, key: str) -> int:
+        for line in (self.path / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value)
+        raise KeyError(f"{self.path}/memory.stat has no {key}")
 
     def _write(self, file: str, value: int, optional: bool = False) -> None:
         if not optional or (self.path / file).exists():

@@ -7,16 +7,16 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet as parquet
 
-TABLES = ("orders", "lineitem")
+import tpch
 
 
 def main() -> None:
     target, scale = Path(sys.argv[1]), sys.argv[2]
     raw = target / "raw"
     generator = Path(sys.executable).with_name("tpchgen-cli")
-    options = ["--scale-factor", scale, "--tables", ",".join(TABLES), "--output-dir", raw, "--overwrite"]
+    options = ["--scale-factor", scale, "--tables", ",".join(tpch.TABLES), "--output-dir", raw, "--overwrite"]
     subprocess.run([generator, "parquet", "--quiet", "--no-progress", *options], check=True)
-    for table in TABLES:
+    for table in tpch.TABLES:
         # The generator's files name string_view columns, which pyarrow cannot join on: write plain strings, as other
         # writers of Parquet do, and keep the row groups.
         source = parquet.ParquetFile(raw / f"{table}.parquet")

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from scenario import ALWAYS, MIB, SPARK, Scenario
 
 ALLOCATORS = ("glibc", "jemalloc", "neap")
 RESULTS = prepare.DEMO / "results.json"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ABOUT = """\
 Shows what the allocator decides for real executors in a real container: the same job on TPC-H Parquet data (SF 1) with
 glibc, Debian's jemalloc and neap, each in a memory cgroup of its own. Installs what is missing, builds neap, generates
-the data once, prints a table for each scenario and writes build/demo/results.json, one line a run."""
+the data once, prints one table and writes build/demo/results.json, one line a run."""
 
 EXAMPLES = """\
 examples:
@@ -35,8 +37,8 @@ examples:
 
 Needs root for the cgroups, 2 cores, 6 GiB of free memory and 3 GiB of disk. Under build/demo: the venv, the tables and
 the logs.
-Exit codes: 0 every run was measured, however it ended; 1 it cannot run here, or a run failed for another reason than its
-limit; 2 bad call; 130 interrupted."""
+Exit codes: 0 neap finished every run, and the others finished or were ended by their limit; 1 it cannot run here, or a run
+ended otherwise; 2 bad call; 130 interrupted."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,34 +92,43 @@ def chosen(options: argparse.Namespace) -> list[Scenario]:
         changes["rounds"] = options.rounds or 1
     if options.limit:
         changes["limit"] = options.limit
-    scenarios = [dataclasses.replace(scenario, **changes) for scenario in ALWAYS]
-    spark = [dataclasses.replace(scenario, **changes) for scenario in SPARK] if options.spark else []
-    return scenarios + (spark[:1] if options.limit else spark)  # the Spark scenarios differ in the limit alone
+    return [dataclasses.replace(scenario, **changes) for scenario in ALWAYS + (SPARK if options.spark else ())]
 
 
-def check_memory(scenarios: list[Scenario]) -> None:
+def check_memory(scenarios: list[Scenario], allowed: int) -> None:
     meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(meminfo["MemAvailable"].split()[0]) * 1024
-    need = max(scenario.limit for scenario in scenarios) + 512 * MIB
+    limit = max(scenario.limit for scenario in scenarios)
+    need = limit + 512 * MIB
     if free < need:
         raise prepare.CannotPrepare(
             f"{free // MIB} MiB of memory are free and {need // MIB} are needed, or the machine's own limit would end "
             "the runs: end something, or lower --limit"
         )
+    if allowed < limit:
+        raise prepare.CannotPrepare(
+            f"this container may use {allowed // MIB} MiB and the runs' own are to have {limit // MIB}: raise its limit, "
+            "or lower --limit"
+        )
 
 
 def machine() -> dict:
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=prepare.ROOT, capture_output=True, text=True)
-    thp = re.search(r"\[(\w+)\]", Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text())
+    memory = re.search(r"^MemTotal: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    thp = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    commit = None
+    if shutil.which("git"):
+        git = ["git", "describe", "--always", "--dirty"]
+        commit = subprocess.run(git, cwd=prepare.ROOT, capture_output=True, text=True).stdout.strip() or None
     return {
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["tools/demo", *sys.argv[1:]]),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit,
         "kernel": platform.release(),
         "cpu": cpu[1] if cpu else platform.machine(),
         "cpus": len(os.sched_getaffinity(0)),
-        "thp": thp[1] if thp else None,
+        "memory": int(memory[1]) * 1024,
+        "thp": re.search(r"\[(\w+)\]", thp.read_text())[1] if thp.exists() else None,
     }
 
 
@@ -129,10 +140,13 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def print_head(scenario: Scenario) -> None:
-    print(f"\n{scenario.title}; container of {mib(scenario.limit)} MiB\n")
+def print_head() -> None:
     columns = "".join(f"{name:>9}" for name in ("queries", "time", "CPU", "peak", "idle", "live"))
-    print(f"  {'allocator':10}{'ended':14}{columns}", flush=True)
+    print(f"\n  {'allocator':10}{'ended':14}{columns}")
+
+
+def print_title(scenario: Scenario) -> None:
+    print(f"\n{scenario.title}; container of {mib(scenario.limit)} MiB", flush=True)
 
 
 def print_row(result: run.Result) -> None:
@@ -145,8 +159,10 @@ def print_row(result: run.Result) -> None:
 
 def print_ledger(ledger: dict) -> None:
     words = " + ".join(f"{name} {mib(ledger[name])}" for name in ("live", "cached", "dirty", "metadata"))
-    print(f"  neap's ledger at the end: {words} = resident {mib(ledger['resident'])}; "
-          f"foreign (JVM heap, stacks, mmap) {mib(ledger['foreign'])}; given back in all {mib(ledger['released'])}")
+    print(
+        f"            neap's ledger: {words} = resident {mib(ledger['resident'])}; foreign {mib(ledger['foreign'])}; "
+        f"given back {mib(ledger['released'])}"
+    )
 
 
 LEGEND = f"""
@@ -154,7 +170,14 @@ time, CPU: seconds from the first query to the last answer, or to the end. peak,
 peak, idle: resident anonymous memory of the whole container, as the kernel counts it; idle: {run.IDLE_S:.0f} s after the last
 query, every result dropped. live: bytes in blocks handed out and not yet freed, at that time or at the last reading
 before the end, as the allocator tells (glibc and jemalloc cannot be asked from outside a JVM or a killed process).
-Every run as a line of JSON: {RESULTS.relative_to(prepare.ROOT)}"""
+foreign: memory that no malloc handed out, such as the JVM's heap, stacks and the program's own mappings."""
+
+
+def print_foot(about: dict) -> None:
+    print(LEGEND)
+    machine = f"{about['cpu']}, {about['cpus']} CPUs, {about['memory'] / MIB / 1024:.0f} GiB, Linux {about['kernel']}"
+    print(f"{machine}, huge pages {about['thp']}; commit {about['commit']}; {about['command']}, {about['time']}")
+    print(f"Every run as a line of JSON: {RESULTS.relative_to(prepare.ROOT)}")
 
 
 def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -> tuple[run.Site, dict]:
@@ -178,22 +201,30 @@ def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -
 
 
 def measure_all(scenarios: list[Scenario], names: list[str], site: run.Site, preloads: dict) -> bool:
-    """Whether every run was finished or ended by its limit."""
+    """Whether neap finished every run and every other run finished or was ended by its limit."""
     sound, about = True, machine()
+    print_head()
     with open(RESULTS, "w") as results:
         for scenario in scenarios:
-            print_head(scenario)
-            ledger, rows = None, {}
+            print_title(scenario)
+            ledger, answers = None, {}
             for name in names:
-                result = run.measure(scenario, name, preloads[name], site, rows)
+                result = run.measure(scenario, name, preloads[name], site, answers)
                 print_row(result)
                 print(json.dumps(dataclasses.asdict(result) | about), file=results, flush=True)
-                sound = sound and result.ended not in (run.FAILED, run.WRONG)
+                sound = sound and result.ended in ((run.FINISHED,) if name == "neap" else (run.FINISHED, run.KILLED))
                 ledger = result.ledger or ledger
             if ledger:
                 print_ledger(ledger)
-    print(LEGEND)
+    print_foot(about)
     return sound
+
+
+def interrupt(*_) -> None:
+    """Ends what prepares the runs. A second signal while it ends in order changes nothing."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> int:
@@ -201,20 +232,24 @@ def main() -> int:
     scenarios = chosen(options)
     signals = []
     try:
-        with Container("probe", 64 * MIB):  # before minutes of installing
-            check_memory(scenarios)
+        for signum in SIGNALS:
+            signal.signal(signum, interrupt)
+        with Container("probe", max(scenario.limit for scenario in scenarios)) as probe:  # before minutes of installing
+            check_memory(scenarios, probe.allowed())
         (prepare.DEMO / "logs").mkdir(parents=True, exist_ok=True)
+        prepare.check_disk()
         site, preloads = prepare_site(options, lambda: bool(signals))
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A run is not torn: it asks for signals at each of its samples and ends the container in order.
+        for signum in SIGNALS:
             signal.signal(signum, lambda received, _: signals.append(received))
         return 0 if measure_all(scenarios, options.only, site, preloads) else 1
-    except prepare.CannotPrepare as problem:
-        print(f"tools/demo: {problem}", file=sys.stderr)
     except NoCgroup as problem:
         print(
             f"tools/demo: no memory cgroup can be made here ({problem}): run it as root, in a container with --privileged",
             file=sys.stderr,
         )
+    except (prepare.CannotPrepare, OSError) as problem:
+        print(f"tools/demo: {problem}", file=sys.stderr)
     except (run.Interrupted, KeyboardInterrupt):
         print("\ntools/demo: interrupted", file=sys.stderr)
         return 130

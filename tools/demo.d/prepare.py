@@ -1,11 +1,16 @@
 """Puts in place what the demo needs, each thing once, under build/demo: packages, the venv, Comet, the tables."""
 
 import hashlib
+import os
 import platform
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import tpch
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tools/demo.d"
@@ -15,14 +20,30 @@ DEMO = BUILD / "demo"
 COMET = ("org.apache.datafusion", "comet-spark-spark3.5_2.12", "0.12.0")
 COMET_SHA256 = "4ef25ed0da6816e18b0b7711b82e9807d62a0330a1e89aa3f09a1bbb005c9424"
 SCALE_FACTOR = "1"
+TABLES = DEMO / f"tpch-sf{SCALE_FACTOR}"
+
+# What apt, pip and Ivy say when a registry cannot be reached.
+OFFLINE = re.compile(
+    r"resolv|unreachable|UnknownHost|Unknown ?Host|Could not connect|Unable to connect|Connection (refused|timed out)"
+    r"|NewConnectionError|ConnectTimeout|ProxyError",
+    re.IGNORECASE,
+)
 
 
 class CannotPrepare(Exception):
     """One line on what failed and what to do."""
 
 
+def check_disk() -> None:
+    need_mib = 512 if (DEMO / "venv").exists() and _tables_made() else 3072
+    free_mib = shutil.disk_usage(DEMO).free >> 20
+    if free_mib < need_mib:
+        raise CannotPrepare(f"{free_mib} MiB of disk are free in {DEMO} and {need_mib} are needed: make room there")
+
+
 def packages() -> None:
-    _run("checking Debian packages", [ROOT / "tools/setup", "demo"], "install.log")
+    # Those of the build too, so that apt runs here alone: it is never stopped half-way.
+    _run("checking Debian packages", [ROOT / "tools/setup", "build", "demo"], "install.log", stop=False)
 
 
 def library() -> Path:
@@ -58,15 +79,19 @@ def python() -> Path:
 
 
 def tables(interpreter: Path) -> Path:
-    """TPC-H orders and lineitem as Parquet."""
-    target = DEMO / f"tpch-sf{SCALE_FACTOR}"
-    if not target.exists():
+    """TPC-H as Parquet."""
+    if not _tables_made():
         partial = DEMO / "tpch-partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        for old in (partial, TABLES):
+            shutil.rmtree(old, ignore_errors=True)
         partial.mkdir()
         _run("generating TPC-H tables", [interpreter, HERE / "data.py", partial, SCALE_FACTOR], "data.log")
-        partial.rename(target)
-    return target
+        partial.rename(TABLES)
+    return TABLES
+
+
+def _tables_made() -> bool:
+    return all((TABLES / f"{table}.parquet").exists() for table in tpch.TABLES)
 
 
 def comet(interpreter: Path, java: Path) -> Path:
@@ -84,11 +109,25 @@ def comet(interpreter: Path, java: Path) -> Path:
     return jar
 
 
-def _run(what: str, command: list, log_name: str) -> None:
+def _run(what: str, command: list, log_name: str, stop: bool = True) -> None:
+    """Runs a step; when the person interrupts, what may be stopped half-way is stopped, the rest comes to its end."""
     log_path = DEMO / "logs" / log_name
     print(f"{what} ...", file=sys.stderr, flush=True)
     with open(log_path, "wb") as log:
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT).returncode
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = child.wait()
+        except KeyboardInterrupt:
+            if stop:
+                os.killpg(child.pid, signal.SIGTERM)
+            else:
+                print(f"\n{what}: this step ends first ...", file=sys.stderr, flush=True)
+            child.wait()
+            raise
     if status != 0:
-        tail = log_path.read_text(errors="replace").splitlines()[-15:]
-        raise CannotPrepare("\n".join([f"{what} failed; the end of {log_path}:", *tail]))
+        lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+        offline = next((line for line in lines if OFFLINE.search(line)), None)
+        reason = f"the network is needed ({offline[:160]})" if offline else lines[-1][:160] if lines else f"exit {status}"
+        raise CannotPrepare(f"{what} failed: {reason}; all of it: {log_path}")

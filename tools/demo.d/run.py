@@ -110,8 +110,8 @@ class _Watch:
         return KILLED if self.container.oom_kills() else FAILED
 
 
-def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site, rows: dict[str, int]) -> Result:
-    """`rows`: of each query's result, as the first run of the scenario finds them and all others have to."""
+def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site, answers: dict[str, int]) -> Result:
+    """`answers`: of each query, as the first run of the scenario finds them and all others have to."""
     log_path = site.logs / f"{scenario.name}-{allocator}.log"
     result = Result(scenario.name, allocator, scenario.limit, scenario.planned, str(log_path))
     _warm_page_cache(site.data)
@@ -130,7 +130,7 @@ def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site
                 watch.answer(worker)
             watch.restart_clock()
             cpu = container.cpu_seconds()
-            _work(watch, scenario, workers, rows)
+            _work(watch, scenario, workers, answers)
             result.cpu_s = round(container.cpu_seconds() - cpu, 1)
             watch.restart_clock()
             for worker in workers:
@@ -150,16 +150,16 @@ def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site
     return result
 
 
-def _work(watch: _Watch, scenario: Scenario, workers: list[subprocess.Popen], rows: dict[str, int]) -> None:
+def _work(watch: _Watch, scenario: Scenario, workers: list[subprocess.Popen], answers: dict[str, int]) -> None:
     for _ in range(scenario.rounds):
         for worker in workers:
             for query in scenario.queries:
                 if watch.result.queries:
                     watch.wait(scenario.pause_s)
                 answer = watch.ask(worker, query)
-                watch.result.queries.append({"query": query, "rows": answer["answer"], "seconds": answer["seconds"]})
+                watch.result.queries.append({"query": query, **answer})
                 watch.result.wall_s = round(watch.elapsed(), 1)
-                if rows.setdefault(query, answer["answer"]) != answer["answer"]:
+                if answers.setdefault(query, answer["answer"]) != answer["answer"]:
                     raise Ended(WRONG)
 
 
@@ -169,6 +169,7 @@ def _environment(scenario: Scenario, preload: Path | None, site: Site, scratch: 
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": scratch,
+        "PYTHONDONTWRITEBYTECODE": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "JAVA_HOME": str(site.java_home),
         "TMPDIR": scratch,
