@@ -105,8 +105,8 @@ void RecoverForkedChild() {
   if (g_not_forked != nullptr && g_not_forked->load(std::memory_order_relaxed) == 0) StartAnewInChild();
 }
 
-// A heap that starts in the child would take its sequences for restartable. Without memory for the heap the child has no
-// blocks to lose either.
+// A heap that starts in the child would take its sequences for restartable. Without memory for the heap the child has
+// no blocks to lose either.
 bool BeforeVfork() { return StartHeap() && CpuCaches::InVforkChild(); }
 
 int AfterVfork(long result, bool nested) {

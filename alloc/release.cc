@@ -228,6 +228,7 @@ void Releaser::Wake() {
 
 void Releaser::StartThread() {
   uint32_t expected = kNone;
+  if (CpuCaches::InVforkChild()) return;  // the thread would be the child's and end with it
   if (!Config::background() || Ending() || !g_thread.compare_exchange_strong(expected, kStarting)) return;
   if (Os::StartThread(Run, nullptr, "neap-release", false) != 0) g_thread.store(kRefused);
 }

@@ -309,6 +309,94 @@ TEST(Vfork, AndExecWhileOthersAllocate) {
   }
 }
 
+// What a child by vfork may do on its parent's memory, and what some do before exec: allocate, and free what it finds.
+__attribute__((noinline)) int ChildsWork(std::vector<unsigned char*>& blocks) {
+  for (int turn = 0; turn < 20; ++turn) {
+    for (unsigned char*& block : blocks) {
+      if (block != nullptr && (block[0] != 77 || block[63] != 77)) return 1;
+      free(block);
+      block = static_cast<unsigned char*>(malloc(64));
+      if (block == nullptr) return 2;
+      memset(block, 77, 64);
+    }
+  }
+  return 0;
+}
+
+// A function of its own, so that the child writes over no variable of a test.
+__attribute__((noinline)) pid_t VforkForWork(std::vector<unsigned char*>& blocks, bool nested) {
+  pid_t child = vfork();
+  if (child != 0) return child;
+  int status = 0;
+  if (nested) {
+    pid_t grandchild = VforkForWork(blocks, false);
+    if (waitpid(grandchild, &status, 0) != grandchild || status != 0) _exit(9);
+  }
+  _exit(ChildsWork(blocks));
+}
+
+TEST(Vfork, ChildrenAllocateBesideThreads) {
+  std::atomic<bool> stop{false}, damaged{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      std::vector<unsigned char*> blocks(64);
+      while (!stop) {
+        for (unsigned char*& block : blocks) {
+          block = static_cast<unsigned char*>(malloc(64));
+          memset(block, i, 64);
+        }
+        for (unsigned char* block : blocks) {
+          if (block[0] != i || block[63] != i) damaged = true;
+          free(block);
+        }
+      }
+    });
+  }
+  std::vector<unsigned char*> blocks(64);
+  for (int round = 0; round < Rounds(200) && !damaged; ++round) {
+    ASSERT_TRUE(EndsWell(VforkForWork(blocks, false)));
+    ASSERT_EQ(ChildsWork(blocks), 0);
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(damaged);
+  for (unsigned char* block : blocks) free(block);
+}
+
+// The child of a child has left the cache of neither; both go on with what they had.
+TEST(Vfork, WithinAVforkedChild) {
+  Busy busy(4);
+  std::vector<unsigned char*> blocks(64);
+  for (int round = 0; round < Rounds(100); ++round) {
+    ASSERT_TRUE(EndsWell(VforkForWork(blocks, true)));
+    ASSERT_EQ(ChildsWork(blocks), 0);
+  }
+  for (unsigned char* block : blocks) free(block);
+}
+
+// What the child frees is the process's to give back: no thread of the child's own takes that over and ends with it.
+TEST(Vfork, MemoryThatAChildFreesGoesBack) {
+  Outcome outcome = InChild([] {
+    std::vector<void*> blocks(20'000);
+    for (void*& block : blocks) block = memset(malloc(4000), 1, 4000);
+    pid_t child = vfork();
+    if (child == 0) {
+      for (void* block : blocks) free(block);
+      _exit(0);
+    }
+    if (!EndsWell(child)) return 1;
+    blocks.assign(1000, nullptr);
+    for (int i = 0; i < 100 && Resident() > 40 * kMiB; ++i) {
+      for (void*& block : blocks) block = malloc(4000);
+      for (void* block : blocks) free(block);
+      usleep(20'000);
+    }
+    return Resident() > 40 * kMiB && OnNeap() ? 2 : 0;
+  });
+  EXPECT_TRUE(outcome.Succeeded()) << outcome;
+}
+
 TEST(Spawn, WhileOthersAllocate) {
   Busy busy(4);
   std::string workout = "--workout=small";

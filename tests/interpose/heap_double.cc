@@ -11,6 +11,7 @@
 #include <atomic>
 
 #include "alloc/fast_path.h"
+#include "alloc/fork.h"
 #include "alloc/heap.h"
 #include "alloc/os.h"
 
@@ -83,6 +84,8 @@ void* Reallocate(void* block, size_t size) {
 void Free(void* block) { FreeSlow(block); }
 void FreeSized(void* block, size_t size, size_t alignment) { Take(block, size, alignment); }
 size_t UsableSize(const void* block) { return block == nullptr ? 0 : SizeOf(const_cast<void*>(block)); }
+bool BeforeVfork() { return false; }
+int AfterVfork(long result, bool) { return static_cast<int>(result); }
 bool Trim() { return heap_double.trimmed; }
 
 void Os::WriteError(const char* text, size_t length) {
