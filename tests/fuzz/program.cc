@@ -64,7 +64,8 @@ class Program {
 
  private:
   struct Block {
-    size_t size;
+    size_t size;   // usable
+    size_t bytes;  // with its guard, where it has one
     uint8_t fill;
     neap_arena* owner;  // null: the root
   };
@@ -80,6 +81,8 @@ class Program {
     if ((mode & 4) != 0) Fake().SetEnvironment("NEAP_BACKGROUND", "0");
     if ((mode & 8) != 0) Fake().SetEnvironment("NEAP_OOM", "null");
     if ((mode & 16) != 0) Fake().address_space = (64u << 20) + (size_t{mode} << 20);
+    hardened_ = (mode & 96) == 32;
+    if (hardened_) Fake().SetEnvironment("NEAP_HARDENED", "1");
     may_refuse_ = (mode & 24) != 0;
   }
 
@@ -207,17 +210,23 @@ class Program {
     }
     const uintptr_t begin = reinterpret_cast<uintptr_t>(block);
     const size_t usable = neap::UsableSize(block);
-    EXPECT(usable >= size && usable > 0);
+    const size_t bytes = BlockBytes(block);
+    EXPECT(hardened_ ? usable == size && bytes > size : usable >= size && usable == bytes);
     EXPECT(begin % std::max<size_t>(alignment, 16) == 0);
     auto next = blocks_.lower_bound(begin);
-    EXPECT(next == blocks_.end() || begin + usable <= next->first);
-    EXPECT(next == blocks_.begin() || std::prev(next)->first + std::prev(next)->second.size <= begin);
-    auto* bytes = static_cast<uint8_t*>(block);
-    if (zeroed) EXPECT(std::all_of(bytes, bytes + size, [](uint8_t byte) { return byte == 0; }));
+    EXPECT(next == blocks_.end() || begin + bytes <= next->first);
+    EXPECT(next == blocks_.begin() || std::prev(next)->first + std::prev(next)->second.bytes <= begin);
+    auto* content = static_cast<uint8_t*>(block);
+    if (zeroed) EXPECT(std::all_of(content, content + size, [](uint8_t byte) { return byte == 0; }));
     const auto fill = static_cast<uint8_t>(++fill_);
     memset(block, fill, usable);
-    blocks_[begin] = {usable, fill, owner};
-    live_ += usable;
+    blocks_[begin] = {usable, bytes, fill, owner};
+    live_ += bytes;
+  }
+  static size_t BlockBytes(const void* block) {
+    const neap::Span* span = neap::PageMap::Find(block);
+    return span->kind == neap::SpanKind::kLarge ? static_cast<const neap::LargeSpan*>(span)->bytes
+                                                : neap::kSizeClasses[span->size_class].size;
   }
   static bool Holds(const void* block, size_t size, uint8_t fill) {
     const auto* bytes = static_cast<const uint8_t*>(block);
@@ -230,7 +239,7 @@ class Program {
   }
   void Forget(std::map<uintptr_t, Block>::iterator it) {
     last_ = it->first;
-    live_ -= it->second.size;
+    live_ -= it->second.bytes;
     blocks_.erase(it);
   }
   void FreeAt(std::map<uintptr_t, Block>::iterator it) {
@@ -422,10 +431,12 @@ class Program {
     const size_t window = Window();
     const size_t counted = ledger.live + ledger.cached + ledger.dirty;
     EXPECT(counted >= window);
-    // A cache may hold a block that reaches into one page that nobody has touched yet.
-    EXPECT(counted <= window + neap::kCachedClasses * kPageSize * static_cast<size_t>(neap::Os::PossibleCpus() + 2));
+    // A cache may hold a block that reaches into one page that nobody has touched yet. Of a guarded block all counts,
+    // and what lies between its canary and its last word may be untouched.
+    EXPECT(hardened_ ||
+           counted <= window + neap::kCachedClasses * kPageSize * static_cast<size_t>(neap::Os::PossibleCpus() + 2));
     std::map<neap_arena*, size_t> live;
-    for (const auto& [begin, block] : blocks_) live[block.owner] += block.size;
+    for (const auto& [begin, block] : blocks_) live[block.owner] += block.bytes;
     for (const auto& [arena, model] : arenas_) {
       neap_arena_stats_t stats;
       neap_arena_stats(arena, &stats);
@@ -470,7 +481,7 @@ class Program {
   size_t size_ = 100;
   unsigned fill_ = 0;
   uintptr_t last_ = 0;
-  bool may_refuse_ = false, refusing_ = false;
+  bool may_refuse_ = false, refusing_ = false, hardened_ = false;
 };
 
 }  // namespace
