@@ -387,7 +387,7 @@ void CpuCaches::ResumeAfterFork(bool child) {
 
 // ---- vfork.
 
-bool CpuCaches::InVforkChild() { return NumberOfThread().load(std::memory_order_relaxed) == g_count; }
+bool CpuCaches::InVforkChild() { return g_count != 0 && NumberOfThread().load(std::memory_order_relaxed) == g_count; }
 
 void CpuCaches::CloseInVforkChild() {
   t_number_of_parent = NumberOfThread().load(std::memory_order_relaxed);

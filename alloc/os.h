@@ -52,10 +52,14 @@ struct Os {
   // After it returns every critical section that was running on any CPU has committed or been aborted.
   static int FenceRseq();
 
-  // ---- Files. Reads at most `size` - 1 bytes and ends them with a 0; the length or -errno.
+  // ---- Files. Reads at most `size` - 1 bytes and ends them with a 0; the length or -errno. Follows no symbolic link.
   static long ReadFile(const char* path, char* buffer, size_t size);
-  // A shared mapping of a file of that size, made anew with mode 0600; null if it cannot be had.
-  static void* MapSharedFile(const char* path, size_t bytes);
+  // A shared mapping of a file of that size, made anew with mode 0600; null if it cannot be had. The first `populated`
+  // bytes may be touched; the rest after Populate.
+  static void* MapSharedFile(const char* path, size_t bytes, size_t populated);
+  static bool Populate(void* address, size_t bytes);
+  // Until `visit` returns false.
+  static void ForEachFile(const char* directory, bool (*visit)(void* context, const char* name), void* context);
   static int UnlinkFile(const char* path);
   static int OpenForEvents(const char* path, const char* write_once);  // an fd, close-on-exec; write_once may be null
   static int OpenEventFd();
@@ -69,6 +73,8 @@ struct Os {
   static void FutexWake(uint32_t* word, int count, bool shared);
   static uint32_t ThreadId();
   static uint32_t ProcessId();
+  static bool ProcessRuns(uint32_t pid);
+  static uint64_t PidNamespace();
   static bool IsLoader(const void* code);  // whether it lies in the dynamic loader
   // A detached thread with all signals blocked; the name (static) is cut at 15 bytes. own_files: with a table of file
   // descriptors of its own, which the program neither sees nor closes; where that is refused it ends at once.

@@ -1,4 +1,5 @@
 // os_linux.cc: Os on Linux, through glibc's thin wrappers. The only file of alloc/ with system calls in it.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -38,6 +39,7 @@ namespace neap {
 namespace {
 
 // Newer than the headers of the systems that this is built on.
+constexpr int kMadvPopulateWrite = 23;
 constexpr int kMadvDontneedLocked = 24;
 constexpr int kPidfdSelfProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
 constexpr int kMremapDontunmap = 4;
@@ -251,7 +253,7 @@ int Os::FenceRseq() {
 
 long Os::ReadFile(const char* path, char* buffer, size_t size) {
   KeepErrno keep;
-  const int fd = Open(path, O_RDONLY);
+  const int fd = Open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);  // it may be anything where everybody may write
   if (fd < 0) return -errno;
   size_t length = 0;
   long got = 0;
@@ -266,20 +268,50 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
   return got < 0 && length == 0 ? -error : static_cast<long>(length);
 }
 
-void* Os::MapSharedFile(const char* path, size_t bytes) {
+// Whether the kernel has MADV_POPULATE_WRITE (Linux 5.14), which tells of a full file system where a touch would kill by
+// SIGBUS. Without it the whole file is reserved from the start.
+bool Os::Populate(void* address, size_t bytes) {
+  KeepErrno keep;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(address) & ~(kPageSize - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(address) + bytes + kPageSize - 1) & ~(kPageSize - 1);
+  return madvise(reinterpret_cast<void*>(begin), end - begin, kMadvPopulateWrite) == 0 || errno == EINVAL;
+}
+
+void* Os::MapSharedFile(const char* path, size_t bytes, size_t populated) {
   KeepErrno keep;
   unlink(path);
   const int fd = Open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW);
   if (fd < 0) return nullptr;
   void* memory = MAP_FAILED;
-  // Reserved now: a full file system must refuse here, not kill with SIGBUS at a later touch.
-  if (syscall(SYS_fallocate, fd, 0, 0l, bytes) == 0) {
+  if (ftruncate(fd, static_cast<off_t>(bytes)) == 0 && syscall(SYS_fallocate, fd, 0, 0l, populated) == 0) {
     memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  }
+  if (memory != MAP_FAILED && madvise(memory, kPageSize, kMadvPopulateWrite) != 0 &&
+      syscall(SYS_fallocate, fd, 0, 0l, bytes) != 0) {
+    munmap(memory, bytes);
+    memory = MAP_FAILED;
   }
   Close(fd);
   if (memory != MAP_FAILED) return memory;
   unlink(path);
   return nullptr;
+}
+
+void Os::ForEachFile(const char* directory, bool (*visit)(void*, const char*), void* context) {
+  KeepErrno keep;
+  const int fd = Open(directory, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return;
+  alignas(dirent64) char entries[1024];
+  long length = 0;
+  bool more = true;
+  while (more && (length = syscall(SYS_getdents64, fd, entries, sizeof(entries))) > 0) {
+    for (long at = 0; more && at < length;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+      at += entry->d_reclen;
+      more = visit(context, entry->d_name);
+    }
+  }
+  Close(fd);
 }
 
 int Os::UnlinkFile(const char* path) {
@@ -384,6 +416,17 @@ bool Os::IsLoader(const void* code) {
 }
 
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
+
+bool Os::ProcessRuns(uint32_t pid) {
+  KeepErrno keep;
+  return kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
+}
+
+uint64_t Os::PidNamespace() {
+  KeepErrno keep;
+  struct stat status;
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
 
 namespace {
 

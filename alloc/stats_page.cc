@@ -2,11 +2,14 @@
 // too.
 #include "alloc/stats_page.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include <atomic>
 
+#include "alloc/cpu_cache.h"
 #include "alloc/os.h"
+#include "alloc/stats_files.h"
 
 namespace neap {
 namespace {
@@ -17,17 +20,11 @@ constexpr uint64_t kMsPerSample = 1'000;
 
 enum class State : uint32_t { kNone, kOpen, kFailed, kClosed };
 
-struct ProcessName {
-  uint64_t pid = 0;
-  uint64_t start_time = 0;
-};
-
 struct Writer {
   std::atomic<State> state{State::kNone};
   std::atomic<bool> busy{false};
   StatsPage* page = nullptr;
   bool file_stays = false;
-  ProcessName family;  // the first that opened a page, of this process and those that it was forked from
   char path[kPathBytes] = {};
 };
 
@@ -98,22 +95,6 @@ struct PathBuilder {
   }
 };
 
-// Field 22 of /proc/self/stat. The command, field 2, may itself hold blanks and brackets: count from its last bracket.
-uint64_t StartTime() {
-  char text[1024];
-  if (Os::ReadFile("/proc/self/stat", text, sizeof text) <= 0) return 0;
-  const char* at = strrchr(text, ')');
-  if (at == nullptr) return 0;
-  for (int field = 2; field < 22; ++field) {
-    at = strchr(at, ' ');
-    if (at == nullptr) return 0;
-    ++at;
-  }
-  uint64_t ticks = 0;
-  for (; *at >= '0' && *at <= '9'; ++at) ticks = ticks * 10 + static_cast<uint64_t>(*at - '0');
-  return ticks;
-}
-
 void ReadCommand(char* to, size_t size) {
   long length = Os::ReadFile("/proc/self/cmdline", to, size);
   if (length < 0) length = 0;
@@ -124,23 +105,11 @@ void ReadCommand(char* to, size_t size) {
   memset(to + length, 0, size - static_cast<size_t>(length));
 }
 
-bool BuildPath(const char* prefix, const ProcessName& name) {
+bool BuildPath(const char* prefix, const ProcessImage& process) {
   PathBuilder path{writer.path};
   path.Add(prefix, strnlen(prefix, kPathBytes));
-  path.AddNumber(name.pid);
-  path.AddNumber(name.start_time);
-  return path.fits;
-}
-
-bool BuildDefaultPath(const ProcessName& name) {
-  const ProcessName& family = writer.family;
-  bool forked = family.pid != name.pid || family.start_time != name.start_time;
-  if (!forked) return BuildPath(kStatsDefaultPrefix, name);
-  PathBuilder path{writer.path};
-  path.Add(kStatsDefaultPrefix, sizeof kStatsDefaultPrefix - 1);
-  path.AddNumber(family.pid);
-  path.AddNumber(family.start_time);
-  path.AddNumber(name.pid % kStatsSlots);
+  path.AddNumber(process.pid);
+  path.AddNumber(process.start_time);
   return path.fits;
 }
 
@@ -166,12 +135,15 @@ void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {
     uint64_t last = page.history[(page.history_next - 1) % kStatsHistory].time_ms;
     if (now_ms >= last && now_ms - last < kMsPerSample) return;
   }
-  page.history[page.history_next % kStatsHistory] = {.time_ms = now_ms,
-                                                     .live = ledger.live,
-                                                     .resident = ledger.Resident(),
-                                                     .anon = ledger.anon,
-                                                     .limit = ledger.limit,
-                                                     .headroom = ledger.headroom};
+  StatsSample& next = page.history[page.history_next % kStatsHistory];
+  // The first to touch a page of the file has it reserved: a full file system must refuse, not kill.
+  if (page.history_next < kStatsHistory && !Os::Populate(&next, sizeof(next))) return;
+  next = {.time_ms = now_ms,
+          .live = ledger.live,
+          .resident = ledger.Resident(),
+          .anon = ledger.anon,
+          .limit = ledger.limit,
+          .headroom = ledger.headroom};
   ++page.history_next;
 }
 
@@ -184,14 +156,19 @@ StatsPage* OpenPage() { return writer.state.load(std::memory_order_acquire) == S
 
 // A page where a prefix asks for it, and where that cannot be had (the process changed its user or its root) the
 // default.
-bool MapPage(const char* prefix, const ProcessName& name) {
-  auto map = [] { return static_cast<StatsPage*>(Os::MapSharedFile(writer.path, sizeof(StatsPage))); };
-  if (writer.family.pid == 0) writer.family = name;
-  if (prefix != nullptr && *prefix != 0 && BuildPath(prefix, name)) {
+bool MapPage(const char* prefix, const ProcessImage& process) {
+  auto map = [] {
+    return static_cast<StatsPage*>(
+        Os::MapSharedFile(writer.path, sizeof(StatsPage), offsetof(StatsPage, history) + sizeof(StatsSample)));
+  };
+  if (prefix != nullptr && *prefix != 0 && BuildPath(prefix, process)) {
     writer.page = map();
     writer.file_stays = writer.page != nullptr;
   }
-  if (writer.page == nullptr && BuildDefaultPath(name)) writer.page = map();
+  if (writer.page == nullptr && BuildPath(kStatsDefaultPrefix, process)) {
+    RemoveDeadPages(kStatsDefaultPrefix, process, Os::RealtimeNs() / kNsPerMs);
+    writer.page = map();
+  }
   return writer.page != nullptr;
 }
 
@@ -200,17 +177,20 @@ bool MapPage(const char* prefix, const ProcessName& name) {
 bool OpenStatsPage(const char* prefix) {
   State state = writer.state.load(std::memory_order_acquire);
   if (state != State::kNone) return state == State::kOpen;
+  if (CpuCaches::InVforkChild()) return false;  // the parent's memory, and not the parent's pid
   bool idle = false;
   if (!writer.busy.compare_exchange_strong(idle, true, std::memory_order_acquire)) return false;
 
   State result = State::kFailed;
-  const ProcessName name{.pid = Os::ProcessId(), .start_time = StartTime()};
+  const ProcessImage process = ProcessImage::Own();
   bool refused = prefix != nullptr && strcmp(prefix, "0") == 0;
-  if (!refused && MapPage(prefix, name)) {
+  if (!refused && MapPage(prefix, process)) {
     StatsPage& page = *writer.page;
     page.size = sizeof(StatsPage);
-    page.pid = name.pid;
-    page.start_time = name.start_time;
+    page.pid = process.pid;
+    page.start_time = process.start_time;
+    page.stack = process.stack;
+    page.pid_namespace = process.pid_namespace;
     page.start_ms = page.update_ms = Os::RealtimeNs() / kNsPerMs;
     CopyText(page.version, sizeof page.version, NEAP_VERSION);
     ReadCommand(page.command, sizeof page.command);
@@ -267,6 +247,7 @@ void AnswerShrink(uint32_t number, uint64_t freed) {
 
 // The page stays mapped: the release thread may be in the middle of an update.
 void CloseStatsPage() {
+  if (CpuCaches::InVforkChild()) return;
   State before = writer.state.exchange(State::kClosed, std::memory_order_acq_rel);
   if (before == State::kOpen) RetirePage();
 }

@@ -3,9 +3,10 @@
 // page from outside, also after a SIGKILL, and writes only the order of `neap shrink`.
 //
 // The page's file is PREFIX.PID.STARTTIME. NEAP_STATS names the prefix (`neap run` sets it) and then the file stays for
-// its reader; the default is /dev/shm/neap, and a normal exit removes the file. PID is as the process itself sees it.
-// A forked child's file at the default place is PREFIX.PID.STARTTIME.SLOT after the process that it was forked from:
-// worker processes often end by _exit, and without bounded names each would leave a page in the container's memory.
+// its reader; the default is /dev/shm/neap: a normal exit removes the file, and stats_files.h says which others go. PID
+// is as the process itself sees it.
+//
+// The file is as long as StatsPage, but only what is used of it takes memory: a page of 4 KiB in the first minute.
 //
 // A reader takes `sequence` before and after copying and tries again if it was odd or changed; a page whose writer died
 // in the middle of an update keeps an odd sequence for ever, and is then taken as it is.
@@ -17,10 +18,9 @@
 
 namespace neap {
 
-inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0002;  // "NEAP" and the layout's version
+inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0003;  // "NEAP" and the layout's version
 inline constexpr uint32_t kStatsHistory = 600;
 inline constexpr char kStatsDefaultPrefix[] = "/dev/shm/neap";
-inline constexpr uint32_t kStatsSlots = 64;  // of the forked children of one process
 
 // One reading of the ledger. Bytes, unless said otherwise.
 struct Ledger {
@@ -61,10 +61,12 @@ struct StatsPage {
   uint32_t size;  // sizeof(StatsPage)
   uint32_t sequence;
   uint64_t pid;
-  uint64_t start_time;  // field 22 of /proc/PID/stat: tells a process from a later one with its pid
-  uint64_t start_ms;    // CLOCK_REALTIME
-  uint64_t update_ms;   // CLOCK_REALTIME of the last update
-  uint32_t exited;      // 1 after a normal exit
+  uint64_t start_time;     // field 22 of /proc/PID/stat: tells a process from a later one with its pid
+  uint64_t stack;          // field 28: tells what it ran from what it has run since an exec
+  uint64_t pid_namespace;  // the inode of /proc/PID/ns/pid
+  uint64_t start_ms;       // CLOCK_REALTIME
+  uint64_t update_ms;      // CLOCK_REALTIME of the last update
+  uint32_t exited;         // 1 after a normal exit
   char version[20];
   char command[64];  // cut
   char cgroup[256];  // the cgroup that binds, cut

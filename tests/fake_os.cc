@@ -322,7 +322,9 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
 }
 
 // No directory can be written.
-void* Os::MapSharedFile(const char*, size_t) { return nullptr; }
+void* Os::MapSharedFile(const char*, size_t, size_t) { return nullptr; }
+bool Os::Populate(void*, size_t) { return true; }
+void Os::ForEachFile(const char*, bool (*)(void*, const char*), void*) {}
 int Os::UnlinkFile(const char*) { return -EROFS; }
 int Os::OpenForEvents(const char*, const char*) { return -EROFS; }
 int Os::OpenEventFd() { return -EMFILE; }
@@ -347,6 +349,8 @@ uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
 bool Os::IsLoader(const void*) { return false; }
 
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
+bool Os::ProcessRuns(uint32_t) { return false; }
+uint64_t Os::PidNamespace() { return 0; }
 
 // No thread of a test ends while the allocator is in use.
 void Os::CallAtThreadEnd(void (*)(void*)) {}

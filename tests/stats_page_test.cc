@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,9 +14,13 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "alloc/stats_files.h"
 
 namespace neap {
 namespace {
@@ -272,18 +278,173 @@ TEST_F(StatsPageTest, ForkedChildLeavesTheParentsPageAloneAndOpensItsOwn) {
   }
 }
 
-TEST_F(StatsPageTest, ForkedChildrenThatEndByTheHundredLeaveABoundedNumberOfPages) {
-  ASSERT_TRUE(OpenStatsPage(nullptr));
-  std::string own = "neap." + std::to_string(getpid()) + "." + std::to_string(StartTimeFromStat());
-  auto count = [&own] {
-    size_t files = 0;
-    for (const auto& entry : fs::directory_iterator(fs::path(kStatsDefaultPrefix).parent_path())) {
-      files += entry.path().filename().string().starts_with(own);
-    }
-    return files;
+TEST_F(StatsPageTest, TakesMemoryForWhatIsUsedAlone) {
+  StatsPage& page = Open();
+  const auto taken = [this] {
+    struct stat status {};
+    EXPECT_EQ(stat(Files().at(0).c_str(), &status), 0);
+    return static_cast<size_t>(status.st_blocks) * 512;
   };
-  EXPECT_EQ(count(), 1u);
-  size_t opened = 0;
+  for (uint64_t i = 0; i < 60; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
+  EXPECT_EQ(page.history_next, 60u);
+  EXPECT_EQ(taken(), 4096u);
+  for (uint64_t i = 60; i < 200; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
+  EXPECT_EQ(page.history_next, 200u);
+  EXPECT_EQ(page.history[199].live, 199u);
+  EXPECT_LE(taken(), (offsetof(StatsPage, history) + 200 * sizeof(StatsSample) + 4095) & ~size_t{4095});
+}
+
+// ---- Which files are kept.
+
+constexpr uint64_t kNowMs = kStartNs / 1'000'000;
+constexpr uint64_t kMinuteMs = 60'000;
+
+// A process that waits to be killed.
+class Waiting {
+ public:
+  Waiting() : pid_(fork()) {
+    if (pid_ != 0) return;
+    for (;;) pause();
+  }
+  ~Waiting() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  ProcessImage image() const {
+    ProcessImage image = ProcessImage::Own();
+    image.pid = static_cast<uint64_t>(pid_);
+    std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::istringstream fields(text.substr(text.rfind(')') + 2));
+    std::string field;
+    for (int i = 3; i <= 22; ++i) fields >> field;
+    image.start_time = std::stoull(field);
+    return image;
+  }
+
+ private:
+  pid_t pid_;
+};
+
+class StatsFilesTest : public StatsPageTest {
+ protected:
+  void SetUp() override {
+    StatsPageTest::SetUp();
+    Waiting past;
+    dead_ = past.image();
+  }
+
+  std::string Place(const ProcessImage& image, uint64_t age_ms) {
+    std::string path = prefix_ + "." + std::to_string(image.pid) + "." + std::to_string(image.start_time);
+    auto page = std::make_unique<StatsPage>();
+    page->magic = kStatsMagic;
+    page->pid = image.pid;
+    page->start_time = image.start_time;
+    page->stack = image.stack;
+    page->pid_namespace = image.pid_namespace;
+    page->update_ms = kNowMs - age_ms;
+    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(page.get()), sizeof *page);
+    return path;
+  }
+  void Sweep() { RemoveDeadPages(prefix_.c_str(), ProcessImage::Own(), kNowMs); }
+
+  ProcessImage dead_;
+};
+
+TEST_F(StatsFilesTest, PageOfADeadProcessStaysTenMinutes) {
+  std::string path = Place(dead_, 9 * kMinuteMs);
+  Sweep();
+  EXPECT_TRUE(fs::exists(path));
+  Place(dead_, 11 * kMinuteMs);
+  Sweep();
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(StatsFilesTest, OfManyTheNewestStay) {
+  std::vector<std::string> newest, others;
+  for (uint64_t i = 0; i < kStatsKeepCount + 20; ++i) {
+    ProcessImage image = dead_;
+    image.start_time += i;
+    (i < kStatsKeepCount ? newest : others).push_back(Place(image, i * 1000));
+  }
+  Sweep();
+  for (const std::string& path : newest) EXPECT_TRUE(fs::exists(path)) << path;
+  for (const std::string& path : others) EXPECT_FALSE(fs::exists(path)) << path;
+}
+
+TEST_F(StatsFilesTest, PageOfARunningProcessStaysHoweverOld) {
+  Waiting process;
+  std::string path = Place(process.image(), 10'000 * kMinuteMs);
+  std::string own = Place(ProcessImage::Own(), 10'000 * kMinuteMs);
+  Sweep();
+  EXPECT_TRUE(fs::exists(path));
+  EXPECT_TRUE(fs::exists(own));
+}
+
+TEST_F(StatsFilesTest, LaterProcessWithThePidIsNotTheWriter) {
+  Waiting process;
+  ProcessImage earlier = process.image();
+  --earlier.start_time;
+  std::string path = Place(earlier, 11 * kMinuteMs);
+  Sweep();
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(StatsFilesTest, PageThatExecLeftBehindIsToldFromOneInUse) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    ForgetStatsPage();
+    dup2(ends[1], STDOUT_FILENO);
+    if (OpenStatsPage(prefix_.c_str())) execlp("sh", "sh", "-c", "echo; exec sleep 60", nullptr);
+    _exit(1);
+  }
+  char line;
+  ASSERT_EQ(read(ends[0], &line, 1), 1);  // it runs the shell now, or sleep
+  const uint64_t now_ms = static_cast<uint64_t>(time(nullptr)) * 1000;
+  ASSERT_EQ(Files().size(), 1u);
+  RemoveDeadPages(prefix_.c_str(), ProcessImage::Own(), now_ms + 9 * kMinuteMs);
+  EXPECT_EQ(Files().size(), 1u);
+  RemoveDeadPages(prefix_.c_str(), ProcessImage::Own(), now_ms + 11 * kMinuteMs);
+  EXPECT_EQ(Files().size(), 0u);
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  waitpid(child, nullptr, 0);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST_F(StatsFilesTest, PageOfAnotherPidNamespaceStaysADay) {
+  ProcessImage image = dead_;
+  ++image.pid_namespace;
+  std::string path = Place(image, 60 * kMinuteMs);
+  Sweep();
+  EXPECT_TRUE(fs::exists(path));
+  Place(image, 25 * 60 * kMinuteMs);
+  Sweep();
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(StatsFilesTest, WhatIsNoPageIsLeftAlone) {
+  std::string page = Place(dead_, 11 * kMinuteMs);
+  std::string name = prefix_ + "." + std::to_string(dead_.pid) + ".";
+  std::string moved = prefix_ + ".1" + page.substr(prefix_.size() + 1);  // of another process than it says
+  fs::rename(page, moved);
+  ASSERT_EQ(mkfifo((name + "1").c_str(), 0600), 0);
+  fs::create_symlink(moved, name + "2");
+  std::ofstream(name + "3") << "short";
+  std::ofstream(name + "4") << std::string(10'000, 'x');
+  std::ofstream(name + "x");
+  fs::create_directory(name + "5");
+  Sweep();
+  EXPECT_EQ(Files().size(), 7u);
+}
+
+TEST_F(StatsFilesTest, ChildrenThatEndByTheHundredLeaveABoundedNumber) {
+  std::vector<std::string> own;
   for (int i = 0; i < 200; ++i) {
     pid_t child = fork();
     if (child == 0) {
@@ -292,15 +453,19 @@ TEST_F(StatsPageTest, ForkedChildrenThatEndByTheHundredLeaveABoundedNumberOfPage
     }
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
-    opened += status == 0;
+    ASSERT_EQ(status, 0);
+    own.push_back("neap." + std::to_string(child) + ".");
   }
-  EXPECT_EQ(opened, 200u);
-  EXPECT_GT(count(), 1u);
-  EXPECT_LE(count(), 1u + kStatsSlots);
-  for (uint32_t slot = 0; slot < kStatsSlots; ++slot) {
-    fs::remove(std::string(kStatsDefaultPrefix) + own.substr(4) + "." + std::to_string(slot));
+  size_t left = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(kStatsDefaultPrefix).parent_path())) {
+    for (const std::string& name : own) {
+      if (!entry.path().filename().string().starts_with(name)) continue;
+      ++left;
+      fs::remove(entry.path());
+    }
   }
-  EXPECT_EQ(count(), 1u);
+  EXPECT_GT(left, 0u);
+  EXPECT_LE(left, kStatsKeepCount + 1u);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "alloc/stats_files.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/proc.h"
 
@@ -23,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kDayMs = 24ull * 3600 * 1000;
 constexpr uint64_t kSettledMs = 10'000;
 constexpr int kReadTries = 1000;
 
@@ -35,6 +35,11 @@ bool IsNeapLibrary(const Mapping& mapping) {
 std::string WithoutDeleted(const std::string& path) {
   constexpr std::string_view kMark = " (deleted)";
   return path.ends_with(kMark) ? path.substr(0, path.size() - kMark.size()) : path;
+}
+
+uint64_t OwnPidNamespace() {
+  struct stat status {};
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
 }
 
 // Removing is best effort throughout: what cannot be removed now is tried again by the next call.
@@ -147,10 +152,12 @@ PageView PageView::OfProcess(pid_t pid, Access access) {
 
 StatsPage PageView::Read() const {
   std::atomic_ref<uint32_t> sequence(page_->sequence);
-  StatsPage copy;
+  StatsPage copy{};
   for (int i = 0; i < kReadTries; ++i) {
     uint32_t before = sequence.load(std::memory_order_acquire);
-    memcpy(&copy, page_, sizeof copy);
+    // Reading what was never written would take memory for it.
+    size_t samples = std::min(std::atomic_ref(page_->history_next).load(std::memory_order_relaxed), kStatsHistory);
+    memcpy(&copy, page_, offsetof(StatsPage, history) + samples * sizeof(StatsSample));
     std::atomic_thread_fence(std::memory_order_acquire);
     if (before % 2 == 0 && sequence.load(std::memory_order_relaxed) == before) break;
     sched_yield();
@@ -218,16 +225,18 @@ void RemoveStalePages() {
     if ((!is_page && !is_run) || lstat(entry.path().c_str(), &status) != 0) continue;
     bool runs = ProcessRuns(pid) && StartTime(pid) == start_time;
     uint64_t written_ms = static_cast<uint64_t>(status.st_mtime) * 1000;
+    uint64_t keep_ms = kStatsKeepForeignMs;
     if (is_page) {
       try {
         PageView view = PageView::OfFile(entry.path());
         const StatsPage& page = view.shared();
         runs = page.exited == 0 && WriterRuns(page);
         written_ms = page.exited != 0 ? 0 : std::max(written_ms, page.update_ms);
+        if (page.pid_namespace == OwnPidNamespace()) keep_ms = kStatsKeepMs;
       } catch (const Failure&) {  // another version, or not ours to read: its name and its file have to tell
       }
     }
-    if (!runs && written_ms + kDayMs < NowMs()) Remove(entry.path());
+    if (!runs && written_ms + keep_ms < NowMs()) Remove(entry.path());
   }
 }
 

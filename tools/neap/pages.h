@@ -78,8 +78,8 @@ std::string MakeRunFolder();
 // Writes a copy of a page that `neap stat FILE` reads.
 void SavePage(const StatsPage& page, const std::string& path);
 
-// Removes from /dev/shm the pages that nobody will read: those of a normal exit, and those of processes that are gone
-// and have written nothing for a day.
+// Removes from /dev/shm the pages that nobody will read: those of a normal exit, and those of processes that are gone,
+// as long after they were last written as alloc/stats_files.h says; and the folders of `neap run` that are a day old.
 void RemoveStalePages();
 
 }  // namespace neap::command
