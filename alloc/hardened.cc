@@ -45,26 +45,27 @@ Word* SizeWord(const void* block, size_t block_size) {
   return reinterpret_cast<Word*>(reinterpret_cast<uintptr_t>(block) + block_size - sizeof(Word));
 }
 
+// A multiple of a word, and at least one word behind where the request ends.
 size_t CanaryEnd(size_t block_size, size_t requested) {
   const size_t end = block_size - sizeof(Word);
-  return end - requested < kCanaryMax ? end : requested + kCanaryMax;
+  return end - requested < kCanaryMax ? end : (requested + kCanaryMax) & ~(sizeof(Word) - 1);
 }
 
-// Calls f(address of a byte, the canary's) for the bytes [begin, end) of the block.
+// Calls f(word, mask of those of its bytes that are the canary's) for the block's canary.
 template <class F>
-void ForEachByte(const void* block, size_t begin, size_t end, F f) {
-  const uint64_t canary = Canary(block);
-  for (size_t i = begin; i < end; ++i) {
-    f(reinterpret_cast<unsigned char*>(reinterpret_cast<uintptr_t>(block) + i),
-      static_cast<unsigned char>(canary >> i % 8 * 8));
-  }
+void ForEachCanaryWord(const void* block, size_t block_size, size_t requested, F f) {
+  auto* words = reinterpret_cast<Word*>(reinterpret_cast<uintptr_t>(block));
+  const size_t first = requested / sizeof(Word);
+  f(words[first], UINT64_MAX << requested % sizeof(Word) * 8);
+  for (size_t i = first + 1; i < CanaryEnd(block_size, requested) / sizeof(Word); ++i) f(words[i], UINT64_MAX);
 }
 
 void CheckCanary(const void* block, size_t block_size, size_t requested) {
-  bool whole = true;
-  ForEachByte(block, requested, CanaryEnd(block_size, requested),
-              [&](const unsigned char* byte, unsigned char canary) { whole &= *byte == canary; });
-  if (!whole) Misuse::Overflow(block, block_size, requested);
+  const uint64_t canary = Canary(block);
+  uint64_t damage = 0;
+  ForEachCanaryWord(block, block_size, requested,
+                    [&](const Word& word, uint64_t mask) { damage |= (word ^ canary) & mask; });
+  if (damage != 0) Misuse::Overflow(block, block_size, requested);
 }
 
 // The word that says the requested size, and that size.
@@ -92,9 +93,9 @@ Waiting TakeOldest() {
 void CheckUntouched(const Waiting& waiting) {
   const auto* words = static_cast<const Word*>(waiting.block);
   const uint64_t canary = Canary(waiting.block);
-  bool whole = *SizeWord(waiting.block, waiting.bytes) == (kFreed ^ Mix(waiting.block));
-  for (size_t i = 0; i < waiting.bytes / sizeof(Word) - 1; ++i) whole &= words[i] == canary;
-  if (!whole) Misuse::WriteAfterFree(waiting.block, waiting.bytes);
+  uint64_t damage = *SizeWord(waiting.block, waiting.bytes) ^ kFreed ^ Mix(waiting.block);
+  for (size_t i = 0; i < waiting.bytes / sizeof(Word) - 1; ++i) damage |= words[i] ^ canary;
+  if (damage != 0) Misuse::WriteAfterFree(waiting.block, waiting.bytes);
 }
 
 }  // namespace
@@ -105,8 +106,9 @@ void Hardened::Start() {
 }
 
 void Hardened::Guard(void* block, size_t block_size, size_t requested) {
-  ForEachByte(block, requested, CanaryEnd(block_size, requested),
-              [](unsigned char* byte, unsigned char canary) { *byte = canary; });
+  const uint64_t canary = Canary(block);
+  ForEachCanaryWord(block, block_size, requested,
+                    [&](Word& word, uint64_t mask) { word = (word & ~mask) | (canary & mask); });
   __atomic_store_n(SizeWord(block, block_size), requested ^ Mix(block), __ATOMIC_RELAXED);
 }
 
