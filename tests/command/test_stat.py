@@ -52,6 +52,7 @@ class Reading(CommandTest):
         program.tell("live 50")
         program.tell("half")
         eventually(lambda: neap("stat", program.pid).returncode == 0, "there is a page")
+        eventually(lambda: program.stat()["anon_now"] < 40 * MIB, "half has gone back")
         before = program.stat()["anon_now"]
         program.tell("foreign 80")
         self.assertAlmostEqual((program.stat()["anon_now"] - before) / MIB, 80, delta=4)
