@@ -15,6 +15,6 @@ const char* __tsan_default_suppressions() {
       "race:neap::arch::\n"
       "race:neap::HotLoad\n"
       // One bit, the block's own: nobody else changes it while the block is live.
-      "race:FreeSlabBlock\n";
+      "race:IsFree\n";
 }
 }
