@@ -285,12 +285,6 @@ size_t UsableSize(const void* block) {
   return Hardened::On() ? Hardened::RequestedSize(block, block_size) : block_size;
 }
 
-size_t BlockSizeFor(size_t size) {
-  if (Hardened::On()) return size;
-  if (size <= kSlabMax) return kSizeClasses[ClassOf(size)].size;
-  return size > PTRDIFF_MAX ? size : (size + kPageSize - 1) & ~(kPageSize - 1);
-}
-
 bool Trim() {
   if (!StartHeap()) return false;
   Hardened::EmptyQuarantine();

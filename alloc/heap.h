@@ -37,9 +37,6 @@ void FreeSized(void* block, size_t size, size_t alignment);
 // The bytes a caller may use; 0 for null.
 size_t UsableSize(const void* block);
 
-// The usable size that a request would get (for good_size style queries and mallinfo).
-size_t BlockSizeFor(size_t size);
-
 // Purges all that holds no live block; true if anything was given back. malloc_trim.
 bool Trim();
 

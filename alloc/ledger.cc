@@ -24,17 +24,23 @@ uint64_t FreeOutsideSlabs() { return CpuCaches::CachedBytes() + Hardened::Quaran
 Ledger ReadLedger() {
   Ledger ledger = {};
   ArenaLedger sum;
-  Rcu::ReadLock();
-  for (size_t id = 0; id < Arena::Highest(); ++id) {
-    const Arena* arena = Arena::ById(id);
-    if (arena == nullptr) continue;
-    const ArenaLedger one = arena->Read();
+  const auto add = [&](const Arena& arena) {
+    const ArenaLedger one = arena.Read();
     sum.taken += one.taken;
     sum.resident += one.resident;
     sum.dirty += one.dirty;
-    ledger.overruns += arena->overruns();
+    ledger.overruns += arena.overruns();
+  };
+  add(Arena::Root());
+  // A thread's first read section maps memory, and liburcu ends the process if there is none: programs without arenas
+  // of their own are spared it.
+  if (Arena::Count() > 1) {
+    Rcu::ReadLock();
+    for (size_t id = 1; id < Arena::Highest(); ++id) {
+      if (const Arena* arena = Arena::ById(id)) add(*arena);
+    }
+    Rcu::ReadUnlock();
   }
-  Rcu::ReadUnlock();
   ledger.live = Minus(sum.taken, FreeOutsideSlabs());
   ledger.cached = Minus(Minus(sum.resident, sum.dirty), ledger.live);
   ledger.dirty = sum.dirty + RootHeap::DirtyPages() * kPageSize;
@@ -46,6 +52,7 @@ Ledger ReadLedger() {
   ledger.headroom = view.headroom;
   ledger.cgroup_used = view.used;
   ledger.level = view.level;
+  ledger.stall_permille = view.stall_permille;
   ledger.limit_changes = view.changes;
   ledger.released = Releaser::ReleasedBytes();
   ledger.regret = Regret::Pages() * kPageSize;

@@ -81,24 +81,7 @@ void LimitReader::Discover() {
   std::string_view cgroups = Read("/proc/self/cgroup");
   membership_ = Hash(cgroups);
   MappedText mounts("/proc/self/mountinfo");
-  FindCgroup(cgroups, mounts.view(), "memory", &memory_);
-  FindCgroup(cgroups, mounts.view(), "cpu", &cpu_);
-  ReadQuota();
-}
-
-void LimitReader::ReadQuota() {
-  int fewest = 0;
-  for (int level = 0; level < cpu_.levels; ++level) {
-    int cpus;
-    if (cpu_.version == 2) {
-      cpus = ParseCpuMax(ReadAt(cpu_, level, "cpu.max"));
-    } else {
-      uint64_t quota_us = ParseNumber(ReadAt(cpu_, level, "cpu.cfs_quota_us"), 0);  // -1: none
-      cpus = quota_us == 0 ? 0 : QuotaCpus(quota_us, ParseNumber(ReadAt(cpu_, level, "cpu.cfs_period_us"), 0));
-    }
-    if (cpus != 0 && (fewest == 0 || cpus < fewest)) fewest = cpus;
-  }
-  reading_.cpus = fewest;
+  FindCgroup(cgroups, mounts.view(), &memory_);
 }
 
 void LimitReader::TakeLevel(int level, uint64_t limit, uint64_t used) {
@@ -132,19 +115,15 @@ void LimitReader::ReadLevelsV2() {
   }
 }
 
-void LimitReader::ReadBindingEvents(uint64_t now_ns) {
+// v1 has no pressure of its own; the machine's would be the neighbours'.
+void LimitReader::ReadStall(uint64_t now_ns) {
   int level = reading_.binding_level;
-  if (level < 0) {
-    reading_.oom_kills = reading_.psi_some_total_us = reading_.stall_permille = 0;
+  if (level < 0 || memory_.version != 2) {
+    reading_.stall_permille = 0;
     stall_level_ = -1;
     return;
   }
-  std::string_view events = ReadAt(memory_, level, memory_.version == 2 ? "memory.events" : "memory.oom_control");
-  reading_.oom_kills = ParseMemoryEvents(events).oom_kill;
-  if (memory_.version != 2) return;  // v1 has no pressure of its own; the machine's would be the neighbours'
-
-  uint64_t total = ParseStallTimes(ReadAt(memory_, level, "memory.pressure")).some_total_us;
-  reading_.psi_some_total_us = total;
+  uint64_t total = ParseStallUs(ReadAt(memory_, level, "memory.pressure"));
   uint64_t elapsed_us = (now_ns - stall_since_ns_) / 1000;
   if (stall_level_ == level && elapsed_us < kStallWindowNs / 1000) return;
   bool comparable = stall_level_ == level && total >= stall_total_us_;
@@ -165,11 +144,7 @@ const LimitReading& LimitReader::Refresh() {
     membership_checked_ns_ = now_ns;
     bool moved = Hash(Read("/proc/self/cgroup")) != membership_;
     bool gone = memory_.version != 0 && ReadAt(memory_, 0, memory_.version == 2 ? kPresenceV2 : kPresenceV1).empty();
-    if (moved || gone) {
-      Discover();
-    } else {
-      ReadQuota();
-    }
+    if (moved || gone) Discover();
   }
 
   uint64_t before = reading_.tightest_limit;
@@ -180,7 +155,7 @@ const LimitReading& LimitReader::Refresh() {
   reading_.binding_path = {};
   if (memory_.version == 1) ReadLevelsV1();
   if (memory_.version == 2) ReadLevelsV2();
-  ReadBindingEvents(now_ns);
+  ReadStall(now_ns);
   reading_.changed = !first && reading_.tightest_limit != before;
   reading_.level = JudgePressure(level_before, reading_.limit, reading_.headroom, reading_.stall_permille);
 

@@ -1,8 +1,8 @@
 // limit.h: the limit that the process's container really has, read live. LimitReader reads the cgroup's files;
 // LimitWatcher waits for the kernel's events about them. Policy and parsing are in pressure.h.
 //
-// One of each serves the process and belongs to the release thread. Neither allocates; both are meant for static
-// storage, where what is not touched is not resident.
+// One of each serves the process; limit_gate.cc owns them and its lock guards them. Neither allocates; both are meant
+// for static storage, where what is not touched is not resident.
 #pragma once
 
 #include <stddef.h>
@@ -26,11 +26,8 @@ struct LimitReading {
   uint64_t tightest_limit = kNoLimit;  // of all levels; differs from `limit` when another cgroup's neighbours bind
   bool changed = false;                // tightest_limit is another than at the reading before
   PressureLevel level = PressureLevel::kAmple;
-  uint32_t stall_permille = 0;     // share of the time in which a task of the binding cgroup waited for memory
-  uint64_t psi_some_total_us = 0;  // 0 on v1
-  uint64_t oom_kills = 0;          // in the binding cgroup
-  uint64_t process_anon = 0;       // resident anonymous bytes of this process, within a few pages per CPU; 0: unknown
-  int cpus = 0;                    // that the quota pays for, rounded up; 0: no quota
+  uint32_t stall_permille = 0;  // share of the time in which a task of the binding cgroup waited for memory
+  uint64_t process_anon = 0;    // resident anonymous bytes of this process, within a few pages per CPU; 0: unknown
 };
 
 class LimitReader {
@@ -44,19 +41,18 @@ class LimitReader {
 
  private:
   void Discover();
-  void ReadQuota();
   void ReadLevelsV1();
   void ReadLevelsV2();
   void TakeLevel(int level, uint64_t limit, uint64_t used);
-  void ReadBindingEvents(uint64_t now_ns);
+  void ReadStall(uint64_t now_ns);
   // The text of a file of a level's directory; empty if it cannot be read.
   std::string_view ReadAt(const CgroupPath& path, int level, std::string_view file);
   std::string_view Read(const char* path);
 
   LimitReading reading_;
-  CgroupPath memory_, cpu_;
+  CgroupPath memory_;
   bool discovered_ = false;
-  uint64_t membership_ = 0;  // hash of /proc/self/cgroup when memory_ and cpu_ were found
+  uint64_t membership_ = 0;  // hash of /proc/self/cgroup when memory_ was found
   uint64_t membership_checked_ns_ = 0;
   uint64_t stall_since_ns_ = 0, stall_total_us_ = 0;
   int stall_level_ = -1;

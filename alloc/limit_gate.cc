@@ -27,7 +27,7 @@ constinit std::atomic<bool> g_watching{false};
 
 // The published view: one writer under g_lock, readers take what is there field by field.
 constinit std::atomic<uint64_t> g_limit{kNoLimit}, g_used{0}, g_headroom{kNoLimit}, g_anon{0}, g_changes{0};
-constinit std::atomic<int> g_cpus{0};
+constinit std::atomic<uint32_t> g_stall_permille{0};
 
 void Watch(void*) {
   g_watcher.Run(
@@ -53,7 +53,7 @@ uint32_t LimitGate::RefreshLocked() {
   g_used.store(reading.used, std::memory_order_relaxed);
   g_headroom.store(reading.headroom, std::memory_order_relaxed);
   g_anon.store(reading.process_anon, std::memory_order_relaxed);
-  g_cpus.store(reading.cpus, std::memory_order_relaxed);
+  g_stall_permille.store(reading.stall_permille, std::memory_order_relaxed);
   if (reading.changed) g_changes.fetch_add(1, std::memory_order_relaxed);
   const uint32_t level = static_cast<uint32_t>(reading.level);
   level_.store(level, std::memory_order_relaxed);
@@ -107,10 +107,10 @@ bool LimitGate::HasRoomFor(size_t bytes) {
 }
 
 LimitGate::View LimitGate::Read() {
-  return {g_limit.load(std::memory_order_relaxed),    g_used.load(std::memory_order_relaxed),
-          g_headroom.load(std::memory_order_relaxed), g_anon.load(std::memory_order_relaxed),
-          level_.load(std::memory_order_relaxed),     g_changes.load(std::memory_order_relaxed),
-          g_cpus.load(std::memory_order_relaxed)};
+  return {g_limit.load(std::memory_order_relaxed),         g_used.load(std::memory_order_relaxed),
+          g_headroom.load(std::memory_order_relaxed),      g_anon.load(std::memory_order_relaxed),
+          level_.load(std::memory_order_relaxed),          g_changes.load(std::memory_order_relaxed),
+          g_stall_permille.load(std::memory_order_relaxed)};
 }
 
 uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_order_relaxed)); }

@@ -19,7 +19,7 @@ class LimitGate {
     uint64_t limit, used, headroom, process_anon;
     uint32_t level;
     uint64_t changes;
-    int cpus;
+    uint32_t stall_permille;
   };
 
   static void NoteGrowth(size_t bytes) { grown_.fetch_add(static_cast<ptrdiff_t>(bytes), std::memory_order_relaxed); }

@@ -103,8 +103,10 @@ bool ParseMount(std::string_view line, Mount* mount) {
   return !mount->point.empty() && !mount->type.empty();
 }
 
+constexpr std::string_view kController = "memory";
+
 // The process's path in the hierarchy that holds the controller, and that hierarchy's version; 0: none.
-int OwnPath(std::string_view cgroups, std::string_view controller, std::string_view* path) {
+int OwnPath(std::string_view cgroups, std::string_view* path) {
   int version = 0;
   while (!cgroups.empty()) {
     std::string_view line = TakeUntil(&cgroups, '\n');
@@ -112,7 +114,7 @@ int OwnPath(std::string_view cgroups, std::string_view controller, std::string_v
     std::string_view controllers = TakeUntil(&line, ':');
     if (line.empty() || line.front() != '/') continue;
     // A controller is in one hierarchy at a time: where v1 holds it, v2 does not.
-    if (ListHolds(controllers, controller)) {
+    if (ListHolds(controllers, kController)) {
       *path = line;
       return 1;
     }
@@ -145,11 +147,11 @@ bool JoinPath(std::string_view directory, std::string_view file, char* out, size
   return true;
 }
 
-void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_view controller, CgroupPath* path) {
+void FindCgroup(std::string_view cgroups, std::string_view mounts, CgroupPath* path) {
   path->version = 0;
   path->levels = 0;
   std::string_view own;
-  int version = OwnPath(cgroups, controller, &own);
+  int version = OwnPath(cgroups, &own);
   if (version == 0) return;
 
   // Of several mounts the one that shows most of our ancestors; of equal ones the first, as later ones tend to be some
@@ -160,7 +162,7 @@ void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_v
   while (!mounts.empty()) {
     Mount mount;
     if (!ParseMount(TakeUntil(&mounts, '\n'), &mount)) continue;
-    if (version == 2 ? mount.type != "cgroup2" : mount.type != "cgroup" || !ListHolds(mount.options, controller)) {
+    if (version == 2 ? mount.type != "cgroup2" : mount.type != "cgroup" || !ListHolds(mount.options, kController)) {
       continue;
     }
     std::string_view below;
@@ -243,55 +245,25 @@ MemoryStat ParseMemoryStat(std::string_view text, int version) {
   return stat;
 }
 
-StallTimes ParseStallTimes(std::string_view text) {
-  StallTimes times;
+uint64_t ParseStallUs(std::string_view text) {
   while (!text.empty()) {
     std::string_view line = TakeUntil(&text, '\n');
-    std::string_view who = TakeUntil(&line, ' ');
-    uint32_t avg10 = 0;
-    uint64_t total = 0;
+    if (TakeUntil(&line, ' ') != "some") continue;
     while (!line.empty()) {
       std::string_view value = TakeUntil(&line, ' ');
-      std::string_view key = TakeUntil(&value, '=');
-      uint64_t number;
-      if (!TakeNumber(&value, &number)) continue;
-      if (key == "total") total = number;
-      if (key == "avg10" && number <= 100) {
-        avg10 = static_cast<uint32_t>(number) * 100;
-        if (value.size() >= 3 && value[0] == '.') avg10 += (value[1] - '0') * 10 + (value[2] - '0');
-      }
-    }
-    if (who == "some") {
-      times.some_avg10 = avg10;
-      times.some_total_us = total;
-    } else if (who == "full") {
-      times.full_avg10 = avg10;
-      times.full_total_us = total;
+      if (TakeUntil(&value, '=') == "total") return ParseNumber(value, 0);
     }
   }
-  return times;
+  return 0;
 }
 
 MemoryEvents ParseMemoryEvents(std::string_view text) {
   MemoryEvents events;
   ForEachCount(text, [&](std::string_view key, uint64_t count) {
-    if (key == "high") events.high = count;
     if (key == "max") events.max = count;
-    if (key == "oom") events.oom = count;
     if (key == "oom_kill") events.oom_kill = count;
   });
   return events;
-}
-
-int ParseCpuMax(std::string_view text) {
-  uint64_t quota = ParseNumber(TakeUntil(&text, ' '), 0);
-  return QuotaCpus(quota, ParseNumber(text, 0));
-}
-
-int QuotaCpus(uint64_t quota_us, uint64_t period_us) {
-  if (quota_us == 0 || period_us == 0) return 0;
-  uint64_t cpus = (quota_us - 1) / period_us + 1;
-  return cpus < 1 << 20 ? static_cast<int>(cpus) : 0;
 }
 
 uint64_t LowMark(uint64_t limit) {

@@ -21,7 +21,7 @@ inline constexpr int kMaxLevels = 16;
 // A directory of a cgroup file system and its ancestors, as far as they can be seen in this mount namespace: the
 // ancestors are prefixes of one path, innermost first. Deeper trees keep the innermost kMaxLevels.
 struct CgroupPath {
-  int version = 0;  // 1, 2, or 0: none that could hold this controller
+  int version = 0;  // 1, 2, or 0: none that could hold the memory controller
   int levels = 0;
   uint16_t ends[kMaxLevels] = {};
   char text[4032] = {};  // leaves room for a file's name within PATH_MAX
@@ -32,10 +32,10 @@ struct CgroupPath {
 // Writes directory, '/', file and a 0; false if `size` is too small.
 bool JoinPath(std::string_view directory, std::string_view file, char* out, size_t size);
 
-// The texts are those of /proc/self/cgroup and /proc/self/mountinfo (either may be empty: version is 0 then).
-// `controller` is "memory" or "cpu". A path outside of what is mounted gives the mount's own directory, which in a
-// container is nearly always the container's cgroup.
-void FindCgroup(std::string_view cgroups, std::string_view mounts, std::string_view controller, CgroupPath* path);
+// The one that limits memory. The texts are those of /proc/self/cgroup and /proc/self/mountinfo (either may be empty:
+// version is 0 then). A path outside of what is mounted gives the mount's own directory, which in a container is nearly
+// always the container's cgroup.
+void FindCgroup(std::string_view cgroups, std::string_view mounts, CgroupPath* path);
 
 // ---- The files of one directory. Text that cannot be understood counts as if it were missing.
 
@@ -50,20 +50,13 @@ struct MemoryStat {
 };
 MemoryStat ParseMemoryStat(std::string_view text, int version);
 
-struct StallTimes {                         // memory.pressure
-  uint32_t some_avg10 = 0, full_avg10 = 0;  // hundredths of a per cent
-  uint64_t some_total_us = 0, full_total_us = 0;
-};
-StallTimes ParseStallTimes(std::string_view text);
+// Of memory.pressure: for how long some task has waited, in all.
+uint64_t ParseStallUs(std::string_view text);
 
 struct MemoryEvents {  // memory.events, v1 memory.oom_control (oom_kill alone)
-  uint64_t high = 0, max = 0, oom = 0, oom_kill = 0;
+  uint64_t max = 0, oom_kill = 0;
 };
 MemoryEvents ParseMemoryEvents(std::string_view text);
-
-// CPUs that the quota pays for, rounded up; 0 where there is no quota.
-int ParseCpuMax(std::string_view text);                // v2 cpu.max
-int QuotaCpus(uint64_t quota_us, uint64_t period_us);  // v1 cpu.cfs_quota_us, cpu.cfs_period_us; 0: none
 
 // ---- What follows.
 

@@ -41,6 +41,7 @@ struct Ledger {
   uint64_t overruns;       // soft allocations past a bound, since the start
   uint32_t level;          // 0 ample, 1 low, 2 critical
   uint32_t arenas;
+  uint32_t stall_permille;  // share of the time in which a task of that cgroup waited for memory; 0 on cgroup v1
 
   uint64_t Resident() const { return live + cached + dirty + metadata; }
 };

@@ -110,7 +110,7 @@ TEST_F(CxxFace, AScope) {
   {
     neap::Scope scope(arena_);
     void* block = neap::Allocate(1000);
-    EXPECT_EQ(Live(), neap::BlockSizeFor(1000));
+    EXPECT_EQ(Live(), neap::UsableSize(block));
     neap::Free(block);
   }
   void* block = neap::Allocate(1000);

@@ -158,7 +158,6 @@ TEST_F(LimitTest, NoProcNoLimit) {
   EXPECT_EQ(reading.binding_level, -1);
   EXPECT_TRUE(reading.binding_path.empty());
   EXPECT_EQ(reading.process_anon, 0u);
-  EXPECT_EQ(reading.cpus, 0);
 }
 
 TEST_F(LimitTest, LeastHeadroomBindsNotLeastLimit) {
@@ -292,20 +291,10 @@ TEST_F(LimitTest, StallsAreAShareOfTimeAndEnd) {
   EXPECT_EQ(Tick().stall_permille, 0u);
 }
 
-TEST_F(LimitTest, OomKillsQuotaAndAnon) {
+TEST_F(LimitTest, AnonymousMemoryOfTheProcess) {
   UseV1("/box");
   SetV1("/mem/box", kGiB, 5, 5);
-  system_.files["/mem/box/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
-  system_.files["/cpu/box/cpu.cfs_quota_us"] = "250000\n";
-  system_.files["/cpu/box/cpu.cfs_period_us"] = "100000\n";
-  system_.files["/cpu/cpu.cfs_quota_us"] = "-1\n";
-  system_.files["/cpu/cpu.cfs_period_us"] = "100000\n";
-  const LimitReading& reading = Tick();
-  EXPECT_EQ(reading.oom_kills, 3u);
-  EXPECT_EQ(reading.cpus, 3);
-  EXPECT_EQ(reading.process_anon, 500u * 4096);
-  system_.files["/cpu/cpu.cfs_quota_us"] = "150000\n";
-  EXPECT_EQ(Tick().cpus, 2);
+  EXPECT_EQ(Tick().process_anon, 500u * 4096);
 }
 
 TEST_F(LimitTest, FewFilesARefresh) {
@@ -316,7 +305,7 @@ TEST_F(LimitTest, FewFilesARefresh) {
   Tick();
   system_.reads = 0;
   Tick(kSecond / 100);
-  EXPECT_LE(system_.reads, 2 * 3 + 1 + 2 + 1);  // two small ones a level, one memory.stat, events, pressure, statm
+  EXPECT_LE(system_.reads, 2 * 3 + 1 + 1 + 1);  // two small ones a level, one memory.stat, pressure, statm
 }
 
 // ---- LimitWatcher.

@@ -20,9 +20,9 @@ struct Found {
   std::vector<std::string> levels;
 };
 
-Found Find(const std::string& cgroups, const std::string& mounts, const char* controller = "memory") {
+Found Find(const std::string& cgroups, const std::string& mounts) {
   auto path = std::make_unique<CgroupPath>();
-  FindCgroup(cgroups, mounts, controller, path.get());
+  FindCgroup(cgroups, mounts, path.get());
   Found found{path->version, {}};
   for (int level = 0; level < path->levels; ++level) found.levels.emplace_back(path->Level(level));
   return found;
@@ -57,8 +57,6 @@ TEST(FindCgroup, V1HoldsMemoryOnHybrid) {
   EXPECT_EQ(memory.version, 1);
   EXPECT_EQ(memory.levels,
             (Levels{"/sys/fs/cgroup/memory/jobs/17", "/sys/fs/cgroup/memory/jobs", "/sys/fs/cgroup/memory"}));
-  Found cpu = Find(cgroups, kV1Mounts, "cpu");
-  EXPECT_EQ(cpu.levels, (Levels{"/sys/fs/cgroup/cpu,cpuacct/box", "/sys/fs/cgroup/cpu,cpuacct"}));
 }
 
 TEST(FindCgroup, HybridWithMemoryOnTheUnifiedSide) {
@@ -68,7 +66,7 @@ TEST(FindCgroup, HybridWithMemoryOnTheUnifiedSide) {
 }
 
 TEST(FindCgroup, NamesWithCommonBeginningAreOtherControllers) {
-  EXPECT_EQ(Find("5:cpuset:/a\n", "33 31 0:30 / /cg/cpuset rw - cgroup cgroup rw,cpuset\n", "cpu").version, 0);
+  EXPECT_EQ(Find("5:memory2:/a\n", "33 31 0:30 / /cg/memory2 rw - cgroup cgroup rw,memory2\n").version, 0);
 }
 
 TEST(FindCgroup, ContainerSeesItsOwnDirectoryAsTheMount) {
@@ -158,8 +156,7 @@ TEST(FindCgroup, SurvivesMangledTexts) {
       text->resize(random() % (text->size() + 1));
     }
     std::vector<char> exact_cgroups(cgroups.begin(), cgroups.end()), exact_mounts(mounts.begin(), mounts.end());
-    FindCgroup({exact_cgroups.data(), exact_cgroups.size()}, {exact_mounts.data(), exact_mounts.size()}, "memory",
-               path.get());
+    FindCgroup({exact_cgroups.data(), exact_cgroups.size()}, {exact_mounts.data(), exact_mounts.size()}, path.get());
     ASSERT_LE(path->levels, kMaxLevels);
     ASSERT_EQ(path->version == 0, path->levels == 0);
     for (int level = 1; level < path->levels; ++level) ASSERT_LT(path->ends[level], path->ends[level - 1]);
@@ -225,36 +222,19 @@ TEST(ParseMemoryStat, V1TakesTheTotalsOfTheSubtree) {
   EXPECT_EQ(ParseMemoryStat("hierarchical_memory_limit 9223372036854771712\n", 1).hierarchical_limit, kNoLimit);
 }
 
-TEST(ParseStallTimes, BothLinesAndOneLine) {
-  StallTimes times = ParseStallTimes(
-      "some avg10=1.53 avg60=0.87 avg300=0.20 total=58761459\nfull avg10=100.00 avg60=0.20 avg300=0.10 total=1234\n");
-  EXPECT_EQ(times.some_avg10, 153u);
-  EXPECT_EQ(times.full_avg10, 10000u);
-  EXPECT_EQ(times.some_total_us, 58761459u);
-  EXPECT_EQ(times.full_total_us, 1234u);
-  EXPECT_EQ(ParseStallTimes("some avg10=0.07 total=9").some_avg10, 7u);
-  EXPECT_EQ(ParseStallTimes("").some_total_us, 0u);
+TEST(ParseStallUs, OfTheLineOfSome) {
+  EXPECT_EQ(ParseStallUs("some avg10=1.53 avg60=0.87 avg300=0.20 total=58761459\nfull avg10=9.00 total=1234\n"),
+            58761459u);
+  EXPECT_EQ(ParseStallUs("full total=5\nsome avg10=0.07 total=9"), 9u);
+  EXPECT_EQ(ParseStallUs("some avg10=0.07"), 0u);
+  EXPECT_EQ(ParseStallUs(""), 0u);
 }
 
 TEST(ParseMemoryEvents, UnifiedAndV1) {
   MemoryEvents events = ParseMemoryEvents("low 9\nhigh 1\nmax 22\noom 3\noom_kill 4\noom_group_kill 5\n");
-  EXPECT_EQ(events.high, 1u);
   EXPECT_EQ(events.max, 22u);
-  EXPECT_EQ(events.oom, 3u);
   EXPECT_EQ(events.oom_kill, 4u);
   EXPECT_EQ(ParseMemoryEvents("oom_kill_disable 0\nunder_oom 1\noom_kill 7\n").oom_kill, 7u);
-}
-
-TEST(Cpus, QuotaRoundsUp) {
-  EXPECT_EQ(ParseCpuMax("max 100000\n"), 0);
-  EXPECT_EQ(ParseCpuMax("50000 100000\n"), 1);
-  EXPECT_EQ(ParseCpuMax("200000 100000\n"), 2);
-  EXPECT_EQ(ParseCpuMax("200001 100000\n"), 3);
-  EXPECT_EQ(ParseCpuMax(""), 0);
-  EXPECT_EQ(ParseCpuMax("7"), 0);
-  EXPECT_EQ(QuotaCpus(350000, 100000), 4);
-  EXPECT_EQ(QuotaCpus(0, 100000), 0);
-  EXPECT_EQ(QuotaCpus(5, 0), 0);
 }
 
 // ---- What follows.

@@ -63,13 +63,5 @@ TEST(SizeClasses, SlabsHoldWholeBlocks) {
   }
 }
 
-TEST(SizeClasses, BlockSizeForTellsWhatARequestGets) {
-  for (size_t size : {0, 1, 16, 17, 1024, 1025, 40'000, 262'144, 262'145, 5'000'000}) {
-    void* block = Allocate(size);
-    EXPECT_EQ(UsableSize(block), BlockSizeFor(size)) << size;
-    Free(block);
-  }
-}
-
 }  // namespace
 }  // namespace neap

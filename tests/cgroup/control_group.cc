@@ -32,7 +32,7 @@ std::string ReadWhole(const std::string& path) {
 const CgroupPath& Own() {
   static const CgroupPath* own = [] {
     auto* path = new CgroupPath;
-    FindCgroup(ReadWhole("/proc/self/cgroup"), ReadWhole("/proc/self/mountinfo"), "memory", path);
+    FindCgroup(ReadWhole("/proc/self/cgroup"), ReadWhole("/proc/self/mountinfo"), path);
     return path;
   }();
   return *own;

@@ -112,7 +112,7 @@ std::string FindParentV2(const CgroupPlace& own, std::string* why_not) {
 
 std::optional<CgroupPlace> MemoryCgroupOf(pid_t pid) {
   CgroupPath path;
-  FindCgroup(ReadText(ProcPath(pid, "cgroup")), ReadText("/proc/self/mountinfo"), "memory", &path);
+  FindCgroup(ReadText(ProcPath(pid, "cgroup")), ReadText("/proc/self/mountinfo"), &path);
   if (path.version == 0) return std::nullopt;
   return CgroupPlace{path.version, std::string(path.Level(path.levels - 1)), std::string(path.Level(0))};
 }

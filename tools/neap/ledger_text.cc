@@ -72,7 +72,8 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   } else {
     text += Row(" ", "limit", FormatBytes(now.limit), Printable(page.cgroup));
     text += Row(" ", "headroom", FormatBytes(now.headroom),
-                fmt::format("{}; lowest seen {}", LevelName(now.level), FormatBytes(page.peak.lowest_headroom)));
+                fmt::format("{}; lowest seen {}; tasks waited {:.1f} % of the time", LevelName(now.level),
+                            FormatBytes(page.peak.lowest_headroom), now.stall_permille / 10.0));
   }
   text += Row(" ", "given back", FormatBytes(now.released),
               fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
@@ -102,6 +103,7 @@ Json LedgerJson(const StatsPage& page) {
       {"limit", BytesOrNull(now.limit)},
       {"headroom", BytesOrNull(now.headroom)},
       {"level", LevelName(now.level)},
+      {"stall", now.stall_permille / 1000.0},
       {"cgroup", Printable(page.cgroup)},
       {"cgroup_used", now.cgroup_used},
       {"released", now.released},
