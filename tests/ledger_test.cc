@@ -215,6 +215,7 @@ TEST(Ledger, CachedBytesAreCachedNotLive) {
 
 // Other threads at work: readings need not be exact, and are never absurd.
 TEST(Ledger, ReadBesideOthersIsNeverAbsurd) {
+  ASSERT_TRUE(StartHeap());
   std::atomic<bool> stop{false};
   auto work = [&](unsigned seed) {
     std::minstd_rand random(seed);
