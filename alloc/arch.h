@@ -1,14 +1,17 @@
-// arch.h: picks the file that holds all that depends on the processor: the two restartable sequences and the pause of
-// a spinning thread. Each such file provides, in namespace neap::arch:
-//   bool Pop(size_t offset, void*& block)     the newest block of the header at that offset of the running CPU's cache;
-//                                             false if there is none or the cache is stopped
-//   bool Push(const uintptr_t& first, void* b)  onto the stack whose header in cache number 0 is at `first`; false if
-//   it
-//                                             is full or the cache is stopped
-//   bool StartsBlock(const Span*, const void*)  whether the offset of the address in its slab is a multiple of the
-//                                             block size (size_classes.h, magic); false for every other kind of span
-//   void Relax()                              the pause of a spinning thread
-//   char* ThreadPointer()                     what RseqOffset counts from
+// arch.h: picks the file that holds all that depends on the processor (vfork, which is no function of C++, apart:
+// interpose/vfork_*.S). Each such file provides, in namespace neap::arch:
+//   bool Pop(size_t offset, void*& block)
+//       the newest block of the header at that offset of the running CPU's cache; false if there is none or the cache
+//       is stopped
+//   bool Push(const uintptr_t& first, void* block)
+//       onto the stack whose header in cache number 0 is at `first`; false if it is full or the cache is stopped
+//   bool StartsBlock(const Span* span, const void* block)
+//       whether the offset of the address in its slab is a multiple of the block size (size_classes.h, magic); false
+//       for every other kind of span
+//   void Relax()
+//       the pause of a spinning thread
+//   char* ThreadPointer()
+//       what RseqOffset counts from
 // Both sequences start again when the thread is preempted, moved or interrupted by a signal before their last
 // instruction, which alone commits. Their shape follows the kernel's Documentation/userspace-api/rseq.rst.
 #pragma once

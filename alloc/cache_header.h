@@ -13,7 +13,7 @@ struct Span;
 // A stack of blocks. The slot below the first is always null, so that an empty stack pops null.
 // Owned by the CPU: only a thread running on it, inside a restartable sequence, moves `top`. Whoever holds the cache's
 // lock may write `end` and may set the top bit of slots (kStopped): both make a sequence fail, neither makes it lose a
-// block (cpu_cache.cc, "draining").
+// block (alloc/DESIGN.md, "Emptying a CPU's cache from outside").
 struct CacheHeader {
   void** top;  // behind the newest block
   void** end;  // Push fails when top == end; null while the cache is stopped

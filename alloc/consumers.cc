@@ -72,7 +72,8 @@ neap_consumer* Consumers::Register(neap_pressure_fn fn, void* context) {
     while (*last != nullptr) last = &(*last)->next;
     *last = consumer;
   }
-  if (!g_thread.exchange(true) && Os::StartThread(Run, nullptr, "neap-pressure", false) != 0) g_thread.store(false);
+  if (!g_thread.exchange(true) && Os::StartThread(Run, nullptr, "neap-pressure", Os::Files::kShared) != 0)
+    g_thread.store(false);
   return consumer;
 }
 
@@ -104,7 +105,7 @@ Mutex& Consumers::lock() { return g_lock; }
 
 void Consumers::ForgetInChild() {
   g_calling.ResetInChild();
-  g_thread.store(g_first != nullptr && Os::StartThread(Run, nullptr, "neap-pressure", false) == 0);
+  g_thread.store(g_first != nullptr && Os::StartThread(Run, nullptr, "neap-pressure", Os::Files::kShared) == 0);
 }
 
 }  // namespace neap

@@ -1,13 +1,7 @@
 // cpu_cache.cc: see cpu_cache.h.
 //
-// Draining. A sequence on another CPU can neither be waited for nor be excluded by a lock, so a cache is stopped in two
-// steps, each followed by a fence after which every sequence that was under way has committed or been aborted
-// (membarrier, PRIVATE_EXPEDITED_RSEQ):
-//   1. end = null. From the fence on, Push fails.
-//   2. The top bit of every filled slot is set (kStopped). From the fence on, Pop fails too; a block that was popped in
-//      between lies above top. So top is final, and the blocks below it are the drainer's.
-// Then top returns to the first slot, and end to where it was or null. Should a fence be refused half-way, the step is
-// undone and nothing has been lost.
+// How a cache is emptied while sequences run on other CPUs, and why no block is lost or doubled by it: alloc/DESIGN.md,
+// "Emptying a CPU's cache from outside". A step below that looks needless is needed there.
 #include "alloc/cpu_cache.h"
 
 #include <sys/single_threaded.h>

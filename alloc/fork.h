@@ -2,6 +2,25 @@
 // empties and stops the CPU caches: a child's copy of memory is made page by page while other threads run, so that a
 // push caught half-way could reach the child without its block. The child has no other threads: the release thread is
 // started anew when there is something to give back.
+//
+// The order of all locks, outermost first. fork takes all but the second in this order.
+//   glibc's list of streams   its holder may wait for a stream whose holder waits in malloc
+//   calling                   consumers.cc: held while a callback runs, which may do anything. Its holder may be away
+//                             for long, and is no more in the child, where the lock is opened
+//   start                     heap.cc: the first allocation
+//   quarantine                hardened.cc: nothing is locked under it
+//   tick                      release.cc: one tick at a time
+//   consumers                 consumers.cc: their list
+//   limit                     limit_gate.cc: the reader of the limit and what it has read
+//   release                   release.cc: the batch of pages on their way back. No arena goes while it is held
+//   arena tree                arena.cc
+//   CPU caches                cpu_cache.cc: by number
+//   arena                     arena.h: its large blocks, and the making of its pools
+//   slab pool                 slab_pool.h: of one size class
+//   page heap                 page_heap.h: of one node
+//   page map                  page_map.cc: mapping more of the window
+//   metadata                  metadata.cc
+//   liburcu's own             a first read section takes it
 #pragma once
 
 #include "alloc/lock.h"

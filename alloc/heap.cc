@@ -49,7 +49,7 @@ void* AllocateFromClass(size_t size_class) {
   return block;
 }
 
-// Into the running CPU's cache if its node is the block's home, else straight home.
+// Into the running CPU's cache where that CPU is of the block's node; otherwise back to the slab at once.
 void FreeToRoot(void* block, Slab* slab) {
   if (slab->size_class < kCachedClasses && slab->node == RootHeap::CurrentNode()) {
     SetMark(block, slab);

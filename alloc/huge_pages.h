@@ -12,7 +12,6 @@
 
 namespace neap {
 
-//
 // The kernel may back a range by huge pages only between On and the next release: afterwards khugepaged would fill the
 // holes of what was given back. One call turns the whole window off; runs remember by epoch whether they are still on.
 class HugePages {

@@ -127,7 +127,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   const size_t granules = GranulesFor(bytes);
   if (!LimitGate::Pass(bytes)) return nullptr;
   const bool huge = bytes >= kHugeBlock && LimitGate::Ample();
-  if (huge && alignment < kHugePage) alignment = kHugePage;
+  const size_t preferred = huge && alignment < kHugePage ? kHugePage : alignment;
 
   auto* span = Metadata::New<LargeSpan>();
   if (span == nullptr) return nullptr;
@@ -136,11 +136,13 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
     return nullptr;
   }
   span->node = static_cast<uint8_t>(RootHeap::CurrentNode());
-  const size_t granule_alignment = alignment <= kGranuleSize ? 1 : alignment >> kGranuleShift;
-  size_t first = HeapOf(span).Allocate(granules, granule_alignment);
+  const auto in_granules = [](size_t bytes_aligned) {
+    return bytes_aligned <= kGranuleSize ? 1 : bytes_aligned >> kGranuleShift;
+  };
+  size_t first = HeapOf(span).Allocate(granules, in_granules(preferred));
   if (first == PageMap::kNone) {  // no address space: clean and dirty runs may join
     Releaser::ReclaimNow();
-    first = HeapOf(span).Allocate(granules, granule_alignment);
+    first = HeapOf(span).Allocate(granules, in_granules(alignment));
   }
   if (first == PageMap::kNone) {
     arena->Uncharge(bytes);

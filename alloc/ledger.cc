@@ -31,7 +31,7 @@ Ledger ReadLedger() {
     sum.dirty += one.dirty;
     ledger.overruns += arena.overruns();
   };
-  add(Arena::Root());
+  if (const Arena* root = Arena::ById(0)) add(*root);  // else nothing was allocated yet
   // A thread's first read section maps memory, and liburcu ends the process if there is none: programs without arenas
   // of their own are spared it.
   if (Arena::Count() > 1) {

@@ -118,7 +118,7 @@ uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_ord
 void LimitGate::StartWatcher() {
   if (!Config::background() || g_limit.load(std::memory_order_relaxed) == kNoLimit || Releaser::Ending()) return;
   if (g_watching.exchange(true)) return;
-  Os::StartThread(Watch, nullptr, "neap-watch", true);
+  Os::StartThread(Watch, nullptr, "neap-watch", Os::Files::kOwn);
 }
 
 void LimitGate::ForgetInChild() {

@@ -1,7 +1,5 @@
 // lock.h: a mutex of four bytes on a futex. Zero is unlocked, so that a static one needs no constructor.
-//
-// Order in which locks are taken, outermost first; fork.cc takes them all in this order:
-//   release_lock > arena tree > arena > slab pool > page heap > page map > metadata;   a CPU's cache > slab pool
+// The order in which locks are taken is in fork.h.
 #pragma once
 
 #include <stdint.h>

@@ -43,7 +43,7 @@ struct Os {
 
   // ---- CPUs and nodes.
   static int PossibleCpus();  // highest CPU number + 1
-  static int AllowedCpus();   // by affinity; the cgroup's quota is in `pressure`
+  static int AllowedCpus();   // by affinity
   static int NodeCount();     // highest online node + 1
   static int CurrentNode();
   // Restartable sequences of this process: the area's offset from the thread pointer, or 0 where there is none.
@@ -76,9 +76,11 @@ struct Os {
   static bool ProcessRuns(uint32_t pid);
   static uint64_t PidNamespace();
   static bool IsLoader(const void* code);  // whether it lies in the dynamic loader
-  // A detached thread with all signals blocked; the name (static) is cut at 15 bytes. own_files: with a table of file
-  // descriptors of its own, which the program neither sees nor closes; where that is refused it ends at once.
-  static int StartThread(void (*run)(void*), void* argument, const char* name, bool own_files);
+  // A table of file descriptors of its own is one that the program neither sees nor closes, and in which no number is
+  // taken from it. Where the kernel refuses it, a thread that must have one (kOwn) ends at once.
+  enum class Files : uint8_t { kShared, kOwnIfPossible, kOwn };
+  // A detached thread with all signals blocked; the name (static) is cut at 15 bytes.
+  static int StartThread(void (*run)(void*), void* argument, const char* name, Files files);
 
   // Has `run` called when the calling thread ends by itself (not when the process exits). One function a process.
   static void CallAtThreadEnd(void (*run)(void*));
@@ -104,7 +106,7 @@ concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint3
   { T::FenceRseq() } -> std::same_as<int>;
   { T::ReadFile(text, static_cast<char*>(p), n) } -> std::same_as<long>;
   { T::FutexWait(word, 0u, uint64_t{}, true) } -> std::same_as<int>;
-  { T::StartThread(nullptr, p, text, true) } -> std::same_as<int>;
+  { T::StartThread(nullptr, p, text, Os::Files::kOwn) } -> std::same_as<int>;
   { T::WaitForEvents(&fd, n, uint64_t{}) } -> std::same_as<int>;
 };
 static_assert(OperatingSystem<Os>);

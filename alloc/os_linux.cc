@@ -268,8 +268,8 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
   return got < 0 && length == 0 ? -error : static_cast<long>(length);
 }
 
-// Whether the kernel has MADV_POPULATE_WRITE (Linux 5.14), which tells of a full file system where a touch would kill by
-// SIGBUS. Without it the whole file is reserved from the start.
+// Whether the kernel has MADV_POPULATE_WRITE (Linux 5.14), which tells of a full file system where a touch would kill
+// by SIGBUS. Without it the whole file is reserved from the start.
 bool Os::Populate(void* address, size_t bytes) {
   KeepErrno keep;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(address) & ~(kPageSize - 1);
@@ -434,7 +434,7 @@ struct ThreadStart {
   void (*run)(void*) = nullptr;
   void* argument = nullptr;
   const char* name = nullptr;
-  bool own_files = false;
+  Os::Files files = Os::Files::kShared;
   std::atomic<bool> taken{false};
 };
 constinit ThreadStart g_starts[8];
@@ -444,7 +444,9 @@ void* ThreadMain(void* start_argument) {
   auto* run = start->run;
   void* argument = start->argument;
   prctl(PR_SET_NAME, start->name);
-  const bool ready = !start->own_files || syscall(SYS_close_range, 0u, ~0u, kCloseRangeUnshare) == 0;
+  const bool unshared =
+      start->files != Os::Files::kShared && syscall(SYS_close_range, 0u, ~0u, kCloseRangeUnshare) == 0;
+  const bool ready = unshared || start->files != Os::Files::kOwn;
   start->taken.store(false, std::memory_order_release);
   if (ready) run(argument);
   return nullptr;
@@ -452,7 +454,7 @@ void* ThreadMain(void* start_argument) {
 
 }  // namespace
 
-int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool own_files) {
+int Os::StartThread(void (*run)(void*), void* argument, const char* name, Files files) {
   KeepErrno keep;
   ThreadStart* start = nullptr;
   for (ThreadStart& candidate : g_starts) {
@@ -465,7 +467,7 @@ int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool o
   start->run = run;
   start->argument = argument;
   start->name = name;
-  start->own_files = own_files;
+  start->files = files;
 
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);

@@ -136,10 +136,30 @@ void PageHeap::Carve(FreeRun* run, size_t first, size_t granules) {
 
 bool PageHeap::MayBeHuge(const FreeRun* run) { return run->dirty_pages == 0 && HugePages::StillOn(run->huge_epoch); }
 
-size_t PageHeap::CarveAligned(FreeRun* run, size_t granules, size_t alignment) {
+namespace {
+
+// Granules before the first one in the run at a multiple of `alignment`.
+size_t Skipped(const FreeRun* run, size_t alignment) {
   const size_t number = run->start >> kGranuleShift;
-  const size_t skipped = ((number + alignment - 1) & ~(alignment - 1)) - number;
-  const size_t first = PageMap::GranuleOf(run->start) + skipped;
+  return ((number + alignment - 1) & ~(alignment - 1)) - number;
+}
+
+}  // namespace
+
+// Where address space is used up: one that fits only because of where it lies.
+FreeRun* PageHeap::FindFitting(size_t granules, size_t alignment) {
+  for (const State state : {kDirty, kClean}) {
+    for (size_t bin = BinOf(granules); bin < kBins; ++bin) {
+      for (FreeRun* run = bins_[state].runs[bin].Head(); run != nullptr; run = run->next) {
+        if (Skipped(run, alignment) + granules <= run->granules) return run;
+      }
+    }
+  }
+  return nullptr;
+}
+
+size_t PageHeap::CarveAligned(FreeRun* run, size_t granules, size_t alignment) {
+  const size_t first = PageMap::GranuleOf(run->start) + Skipped(run, alignment);
   Carve(run, first, granules);
   return first;
 }
@@ -159,6 +179,7 @@ size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   if (run == nullptr && alignment == 1 && PopulateFor(granules)) run = Find(kDirty, searched);
   if (run == nullptr) run = Find(kClean, searched);
   if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
+  if (run == nullptr && alignment > 1) run = FindFitting(granules, alignment);
   size_t first = PageMap::kNone;
   if (run != nullptr) {
     if (MayBeHuge(run)) HugePages::Off();

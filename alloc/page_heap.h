@@ -74,6 +74,7 @@ class PageHeap {
   };
 
   FreeRun* Find(State state, size_t granules);
+  FreeRun* FindFitting(size_t granules, size_t alignment);
   void MarkBorders(const FreeRun* run, bool free);
   FreeRun* FreeRunAt(size_t granule) const;
   void Link(FreeRun* run);

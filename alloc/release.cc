@@ -230,7 +230,7 @@ void Releaser::StartThread() {
   uint32_t expected = kNone;
   if (CpuCaches::InVforkChild()) return;  // the thread would be the child's and end with it
   if (!Config::background() || Ending() || !g_thread.compare_exchange_strong(expected, kStarting)) return;
-  if (Os::StartThread(Run, nullptr, "neap-release", false) != 0) g_thread.store(kRefused);
+  if (Os::StartThread(Run, nullptr, "neap-release", Os::Files::kOwnIfPossible) != 0) g_thread.store(kRefused);
 }
 
 void Releaser::WatchFirstThread() {

@@ -20,7 +20,7 @@ class Arena;
 
 class Releaser {
  public:
-  // Held by whoever gives pages back: there is one batch.
+  // Guards the batch of pages on their way back, and that each page is on its way once.
   static Mutex& lock();
 
   // Pages became dirty; any lock may be held.

@@ -355,11 +355,11 @@ uint64_t Os::PidNamespace() { return 0; }
 // No thread of a test ends while the allocator is in use.
 void Os::CallAtThreadEnd(void (*)(void*)) {}
 
-int Os::StartThread(void (*run)(void*), void* argument, const char* name, bool own_files) {
+int Os::StartThread(void (*run)(void*), void* argument, const char* name, Files files) {
   FakeOs& fake = Fake();
   if (fake.start_thread.Judge()) return -EAGAIN;
   std::lock_guard lock(fake.mutex_);
-  fake.threads_.push_back({run, argument, name, own_files});
+  fake.threads_.push_back({run, argument, name, files});
   return 0;
 }
 

@@ -42,7 +42,7 @@ class FakeOs {
     void (*run)(void*);
     void* argument;
     std::string name;
-    bool own_files;
+    Os::Files files;
   };
   struct HugeAdvice {
     Range range;

@@ -285,7 +285,7 @@ TEST(NotHardened, NothingOfItIsThere) {
   for (size_t size : {16, 112, 5120, 40'960}) {
     Free(Allocate(size));  // opens the stack of its class
     void* block = Allocate(size);
-    EXPECT_EQ(UsableSize(block), size);  // no guard in it
+    EXPECT_EQ(UsableSize(block), size);                                  // no guard in it
     EXPECT_TRUE(size > kCachedMax || PageMap::Find(block)->magic != 0);  // open to the hit path
     const size_t in_caches = CpuCaches::CachedBytes();
     Free(block);

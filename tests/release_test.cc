@@ -208,7 +208,7 @@ TEST_F(ReleaseTest, TheThreadStartsOnlyWhenItIsWorthIt) {
   FreeAll(Burst(8 * kMiB));
   ASSERT_EQ(Fake().Threads().size(), 1u);
   EXPECT_EQ(Fake().Threads()[0].name, "neap-release");
-  EXPECT_FALSE(Fake().Threads()[0].own_files);
+  EXPECT_EQ(Fake().Threads()[0].files, Os::Files::kOwnIfPossible);
   FreeAll(Burst(8 * kMiB));
   EXPECT_EQ(Fake().Threads().size(), 1u);
 }
