@@ -182,9 +182,8 @@ def print_foot(about: dict) -> None:
 
 def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -> tuple[run.Site, dict]:
     prepare.packages()
-    preloads = {"glibc": None, "jemalloc": prepare.jemalloc()}
-    if "neap" in options.only:
-        preloads["neap"] = prepare.library()
+    library, command = prepare.neap() if "neap" in options.only else (None, None)
+    preloads = {"glibc": None, "jemalloc": prepare.jemalloc(), "neap": library}
     python = prepare.python()
     java = prepare.java_home()
     site = run.Site(
@@ -192,7 +191,7 @@ def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -
         worker=prepare.HERE / "worker.py",
         data=prepare.tables(python),
         logs=prepare.DEMO / "logs",
-        neap=prepare.BUILD / "neap",
+        neap=command,
         comet=prepare.comet(python, java) if options.spark else None,
         java_home=java,
         interrupted=interrupted,
@@ -248,8 +247,10 @@ def main() -> int:
             f"tools/demo: no memory cgroup can be made here ({problem}): run it as root, in a container with --privileged",
             file=sys.stderr,
         )
-    except (prepare.CannotPrepare, OSError) as problem:
+    except prepare.CannotPrepare as problem:
         print(f"tools/demo: {problem}", file=sys.stderr)
+    except OSError as problem:
+        print(f"tools/demo: {problem.filename or 'here'}: {problem.strerror or problem}", file=sys.stderr)
     except (run.Interrupted, KeyboardInterrupt):
         print("\ntools/demo: interrupted", file=sys.stderr)
         return 130

@@ -14,8 +14,7 @@ import tpch
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tools/demo.d"
-BUILD = ROOT / "build"
-DEMO = BUILD / "demo"
+DEMO = ROOT / "build/demo"
 
 COMET = ("org.apache.datafusion", "comet-spark-spark3.5_2.12", "0.12.0")
 COMET_SHA256 = "4ef25ed0da6816e18b0b7711b82e9807d62a0330a1e89aa3f09a1bbb005c9424"
@@ -46,9 +45,12 @@ def packages() -> None:
     _run("checking Debian packages", [ROOT / "tools/setup", "build", "demo"], "install.log", stop=False)
 
 
-def library() -> Path:
+def neap() -> tuple[Path, Path]:
+    """Library and command: copies, so that a build meanwhile changes nothing of what is measured."""
     _run("building neap", [ROOT / "tools/build"], "build.log")
-    return BUILD / "libneap.so"
+    copies = DEMO / "neap"
+    copies.mkdir(exist_ok=True)
+    return tuple(shutil.copy2(ROOT / "build" / name, copies / name) for name in ("libneap.so", "neap"))
 
 
 def jemalloc() -> Path:
@@ -82,11 +84,13 @@ def tables(interpreter: Path) -> Path:
     """TPC-H as Parquet."""
     if not _tables_made():
         partial = DEMO / "tpch-partial"
-        for old in (partial, TABLES):
-            shutil.rmtree(old, ignore_errors=True)
-        partial.mkdir()
-        _run("generating TPC-H tables", [interpreter, HERE / "data.py", partial, SCALE_FACTOR], "data.log")
-        partial.rename(TABLES)
+        shutil.rmtree(TABLES, ignore_errors=True)
+        partial.mkdir(exist_ok=True)
+        try:
+            _run("generating TPC-H tables", [interpreter, HERE / "data.py", partial, SCALE_FACTOR], "data.log")
+            partial.rename(TABLES)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return TABLES
 
 
@@ -128,6 +132,7 @@ def _run(what: str, command: list, log_name: str, stop: bool = True) -> None:
             raise
     if status != 0:
         lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
-        offline = next((line for line in lines if OFFLINE.search(line)), None)
-        reason = f"the network is needed ({offline[:160]})" if offline else lines[-1][:160] if lines else f"exit {status}"
+        reason = lines[-1][:160] if lines else f"exit status {status}"
+        if any(OFFLINE.search(line) for line in lines):
+            reason = "the network cannot be reached"
         raise CannotPrepare(f"{what} failed: {reason}; all of it: {log_path}")

@@ -34,7 +34,7 @@ class Site:
     worker: Path
     data: Path
     logs: Path
-    neap: Path
+    neap: Path | None  # the command, where neap is among the allocators
     comet: Path | None
     java_home: Path
     interrupted: Callable[[], bool]
