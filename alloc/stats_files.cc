@@ -77,8 +77,13 @@ class Sweep {
     if (++files_ > kMostFiles) return false;
 
     alignas(StatsPage) char head[offsetof(StatsPage, version) + 1];
-    if (Os::ReadFile(PathOf(name), head, sizeof(head)) != sizeof(head) - 1) return true;
+    const long length_read = Os::ReadFile(PathOf(name), head, sizeof(head));
     const StatsPage& page = *reinterpret_cast<const StatsPage*>(head);
+    if (length_read == 0 || (length_read == sizeof(head) - 1 && page.magic == 0)) {  // its process ended as it made it
+      if (!Os::ProcessRuns(static_cast<uint32_t>(pid))) Remove(name);
+      return true;
+    }
+    if (length_read != sizeof(head) - 1) return true;
     if (page.magic != kStatsMagic || page.pid != pid || page.start_time != start_time) return true;
     const uint64_t age_ms = now_ms_ > page.update_ms ? now_ms_ - page.update_ms : 0;
     if (page.pid_namespace != own_.pid_namespace) {

@@ -433,14 +433,29 @@ TEST_F(StatsFilesTest, WhatIsNoPageIsLeftAlone) {
   std::string name = prefix_ + "." + std::to_string(dead_.pid) + ".";
   std::string moved = prefix_ + ".1" + page.substr(prefix_.size() + 1);  // of another process than it says
   fs::rename(page, moved);
-  ASSERT_EQ(mkfifo((name + "1").c_str(), 0600), 0);
   fs::create_symlink(moved, name + "2");
   std::ofstream(name + "3") << "short";
   std::ofstream(name + "4") << std::string(10'000, 'x');
   std::ofstream(name + "x");
   fs::create_directory(name + "5");
   Sweep();
-  EXPECT_EQ(Files().size(), 7u);
+  EXPECT_EQ(Files().size(), 6u);
+}
+
+TEST_F(StatsFilesTest, WhatIsNoFileIsNotWaitedFor) {
+  ASSERT_EQ(mkfifo((prefix_ + "." + std::to_string(dead_.pid) + ".1").c_str(), 0600), 0);
+  Sweep();
+}
+
+TEST_F(StatsFilesTest, PageThatWasNeverFinishedGoesWithItsProcess) {
+  Waiting process;
+  for (uint64_t pid : {dead_.pid, process.image().pid}) {
+    std::string name = prefix_ + "." + std::to_string(pid) + ".";
+    std::ofstream(name + "1");
+    std::ofstream(name + "2") << std::string(sizeof(StatsPage), 0);
+  }
+  Sweep();
+  EXPECT_EQ(Files().size(), 2u);
 }
 
 TEST_F(StatsFilesTest, ChildrenThatEndByTheHundredLeaveABoundedNumber) {
@@ -459,7 +474,8 @@ TEST_F(StatsFilesTest, ChildrenThatEndByTheHundredLeaveABoundedNumber) {
   size_t left = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(kStatsDefaultPrefix).parent_path())) {
     for (const std::string& name : own) {
-      if (!entry.path().filename().string().starts_with(name)) continue;
+      std::string found = entry.path().filename().string();
+      if (!found.starts_with(name) || found.find('.', name.size()) != found.npos) continue;
       ++left;
       fs::remove(entry.path());
     }
