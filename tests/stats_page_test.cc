@@ -436,7 +436,7 @@ TEST_F(StatsFilesTest, WhatIsNoPageIsLeftAlone) {
   fs::create_symlink(moved, name + "2");
   std::ofstream(name + "3") << "short";
   std::ofstream(name + "4") << std::string(10'000, 'x');
-  std::ofstream(name + "x");
+  std::ofstream(name + "x").close();
   fs::create_directory(name + "5");
   Sweep();
   EXPECT_EQ(Files().size(), 6u);
@@ -451,7 +451,7 @@ TEST_F(StatsFilesTest, PageThatWasNeverFinishedGoesWithItsProcess) {
   Waiting process;
   for (uint64_t pid : {dead_.pid, process.image().pid}) {
     std::string name = prefix_ + "." + std::to_string(pid) + ".";
-    std::ofstream(name + "1");
+    std::ofstream(name + "1").close();
     std::ofstream(name + "2") << std::string(sizeof(StatsPage), 0);
   }
   Sweep();
