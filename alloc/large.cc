@@ -78,7 +78,7 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t grow
   }
   Regret::Add(regret);
   if (regret * kPageSize >= kReleasedAtOnce) g_regretted_at.store(now, std::memory_order_relaxed);
-  LimitGate::NoteGrowth(growth - reused * kPageSize);
+  if (growth > reused * kPageSize) LimitGate::NoteGrowth(growth - reused * kPageSize);
   return slack;
 }
 

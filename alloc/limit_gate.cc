@@ -60,8 +60,7 @@ uint32_t LimitGate::RefreshLocked() {
   grown_.store(0, std::memory_order_relaxed);
   PublishCgroup(reading.binding_path);
   const size_t allowance = reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom);
-  allowance_.store(static_cast<ptrdiff_t>(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16)),
-                   std::memory_order_relaxed);
+  allowance_.store(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16), std::memory_order_relaxed);
   // What was refused stays refused until there is room.
   if (Config::oom_null() && reading.headroom <= CriticalMark(reading.limit)) {
     allowance_.store(0, std::memory_order_relaxed);
@@ -98,8 +97,8 @@ bool LimitGate::PassSlow(size_t bytes) {
 bool LimitGate::HasRoomFor(size_t bytes) {
   if (Pass(bytes) && g_limit.load(std::memory_order_relaxed) == kNoLimit) return true;
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
-  const ptrdiff_t grown = grown_.load(std::memory_order_relaxed);
-  if (grown > 0) headroom = headroom > static_cast<uint64_t>(grown) ? headroom - static_cast<uint64_t>(grown) : 0;
+  const uint64_t grown = grown_.load(std::memory_order_relaxed);
+  headroom = headroom > grown ? headroom - grown : 0;
   if (headroom > bytes + LowMarkBytes()) return true;
   Releaser::ReclaimNow();
   Refresh();

@@ -22,15 +22,19 @@ class LimitGate {
     uint32_t stall_permille;
   };
 
-  static void NoteGrowth(size_t bytes) { grown_.fetch_add(static_cast<ptrdiff_t>(bytes), std::memory_order_relaxed); }
-  static void NoteRelease(size_t bytes) { grown_.fetch_sub(static_cast<ptrdiff_t>(bytes), std::memory_order_relaxed); }
+  static void NoteGrowth(size_t bytes) { grown_.fetch_add(bytes, std::memory_order_relaxed); }
+  // Never below what was read: what is given back may have come before, or was never touched.
+  static void NoteRelease(size_t bytes) {
+    size_t grown = grown_.load(std::memory_order_relaxed);
+    while (!grown_.compare_exchange_weak(grown, grown > bytes ? grown - bytes : 0, std::memory_order_relaxed)) {
+    }
+  }
 
   // Before growing by about `bytes`, without any lock held. False only where the user chose NEAP_OOM=null and there is
   // no room even after everything was given back.
   static bool Pass(size_t bytes) {
-    const ptrdiff_t grown = grown_.load(std::memory_order_relaxed);
-    const ptrdiff_t room = allowance_.load(std::memory_order_relaxed) - (grown > 0 ? grown : 0);
-    return room > 0 && bytes < static_cast<size_t>(room) ? true : PassSlow(bytes);
+    if (grown_.load(std::memory_order_relaxed) + bytes < allowance_.load(std::memory_order_relaxed)) return true;
+    return PassSlow(bytes);
   }
   static bool HasRoomFor(size_t bytes);
   static bool Ample() { return level_.load(std::memory_order_relaxed) == 0; }
@@ -52,9 +56,9 @@ class LimitGate {
   static uint32_t RefreshLocked();
 
   // Nothing is read before this much has been taken: a small process never opens the files.
-  static constexpr ptrdiff_t kFirstReading = 8 << 20;
-  static inline constinit std::atomic<ptrdiff_t> grown_{0};
-  static inline constinit std::atomic<ptrdiff_t> allowance_{kFirstReading};
+  static constexpr size_t kFirstReading = 8u << 20;
+  static inline constinit std::atomic<size_t> grown_{0};
+  static inline constinit std::atomic<size_t> allowance_{kFirstReading};
   static inline constinit std::atomic<uint32_t> level_{0};
 };
 

@@ -391,5 +391,34 @@ TEST_F(ArenaTest, ManyThreadsManyArenas) {
   EXPECT_EQ(Stats(root_).charged, Stats(root_).resident);
 }
 
+TEST_F(ArenaTest, AReservationThatNoMemoryHasIsRefused) {
+  neap_arena* arena = Create(nullptr, kMiB, NEAP_ARENA_STRICT);
+  EXPECT_NE(Take(arena, 100'000), nullptr);
+  const size_t charged = Stats(arena).charged;
+  for (size_t bytes : {SIZE_MAX, SIZE_MAX - 4095, SIZE_MAX - charged, size_t{PTRDIFF_MAX}, kMiB}) {
+    EXPECT_EQ(neap_arena_reserve(arena, bytes), ENOMEM) << bytes;
+    EXPECT_EQ(Stats(arena).charged, charged);
+  }
+  EXPECT_EQ(Take(arena, kMiB), nullptr);
+}
+
+// The fullest slab has free blocks on a page that was given back alone; others have some on pages they hold anyway.
+TEST_F(ArenaTest, AFullStrictArenaServesWhatCostsNothing) {
+  neap_arena* arena = Create(nullptr, kMiB * 64, NEAP_ARENA_STRICT);
+  std::vector<char*> blocks;
+  for (int i = 0; i < 64 * 8; ++i) blocks.push_back(static_cast<char*>(Take(arena, 1024)));
+  const auto slab_of = [](const void* block) { return reinterpret_cast<uintptr_t>(block) >> kGranuleShift; };
+  for (char* block : blocks) {
+    const auto address = reinterpret_cast<uintptr_t>(block);
+    const bool in_first = slab_of(block) == slab_of(blocks[0]);
+    if (in_first ? (address >> kPageShift) % kPagesPerGranule == 5 : address % kPageSize != 0) Free(block);
+  }
+  EXPECT_EQ(neap_arena_purge(arena), kPageSize);
+  const size_t charged = Stats(arena).charged;
+  EXPECT_EQ(neap_arena_set_bound(arena, charged), 0);
+  for (int i = 0; i < 100; ++i) EXPECT_NE(Take(arena, 1024), nullptr);
+  EXPECT_EQ(Stats(arena).charged, charged);
+}
+
 }  // namespace
 }  // namespace neap

@@ -185,5 +185,26 @@ TEST_F(LimitGateTest, TheWatcherHasATableOfFilesOfItsOwn) {
   EXPECT_TRUE(watching);
 }
 
+TEST_F(LimitGateTest, WhatIsReservedCountsAgainstHeadroom) {
+  Fake().SetContainer(400 * kMiB, 0);
+  Grow(20 * kMiB);
+  neap_arena* first = neap_arena_create(nullptr, "first", NEAP_UNBOUNDED);
+  neap_arena* second = neap_arena_create(nullptr, "second", NEAP_UNBOUNDED);
+  EXPECT_EQ(neap_arena_reserve(first, 250 * kMiB), 0);
+  EXPECT_EQ(neap_arena_reserve(second, 250 * kMiB), ENOMEM);
+  EXPECT_EQ(neap_arena_unreserve(first, 250 * kMiB), 0);
+  EXPECT_EQ(neap_arena_reserve(second, 250 * kMiB), 0);
+}
+
+// Memory that nobody touched was never in the container's account; that it is freed makes no room there.
+TEST_F(LimitGateTest, UntouchedBlocksGiveNoCredit) {
+  Fake().SetContainer(1024 * kMiB, 0);
+  std::vector<void*> untouched;
+  for (int i = 0; i < 10; ++i) untouched.push_back(Allocate(40 * kMiB));
+  for (void* block : untouched) Free(block);
+  Grow(100 * kMiB);
+  EXPECT_LE(LimitGate::Read().headroom, (1024 - 40) * kMiB);
+}
+
 }  // namespace
 }  // namespace neap

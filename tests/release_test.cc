@@ -334,5 +334,48 @@ TEST_F(ReleaseTest, APicture) {
   EXPECT_EQ(Picture(begin, 2, live), "L...L...L...L...|.L...L...L...L..");
 }
 
+TEST_F(ReleaseTest, ABlockThatShrankWakesTheThreadToo) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 20; ++i) {
+    blocks.push_back(Allocate(900'000));
+    memset(blocks.back(), 1, 900'000);
+  }
+  EXPECT_EQ(Fake().Threads().size(), 0u);
+  for (void*& block : blocks) block = Reallocate(block, 300'000);
+  EXPECT_EQ(Fake().Threads().size(), 1u);
+  FreeAll(blocks);
+}
+
+TEST_F(ReleaseTest, ABellThatNobodyHearsKeepsNoThreadFromStarting) {
+  Releaser::Wake();
+  FreeAll(Burst(8 * kMiB));
+  EXPECT_EQ(Fake().Threads().size(), 1u);
+}
+
+// The clock's milliseconds as a process sees them that starts when the machine has run for 25 days.
+TEST_F(ReleaseTest, LargeBlocksGoAtOnceAlsoOnAMachineThatHasRunForWeeks) {
+  Fake().AdvanceMs(uint64_t{25} * 24 * 3600 * 1000);
+  void* block = Allocate(64 * kMiB);
+  memset(block, 1, 64 * kMiB);
+  Free(block);
+  EXPECT_EQ(Window(), 0u);
+}
+
+TEST_F(ReleaseTest, ABurstOfFreesIsLetFinish) {
+  auto blocks = Burst(400 * kMiB, 65536);
+  const size_t full = Window();
+  for (int tick = 0; tick < 5; ++tick) {
+    for (size_t i = 0; i < blocks.size() / 10; ++i) {
+      Free(blocks.back());
+      blocks.pop_back();
+    }
+    Pass(10);
+    EXPECT_EQ(Window(), full);
+  }
+  FreeAll(blocks);
+  Pass(200);
+  EXPECT_EQ(Window(), 0u);
+}
+
 }  // namespace
 }  // namespace neap
