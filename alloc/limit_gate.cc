@@ -20,6 +20,8 @@ constexpr size_t kPublishEvery = 16u << 20;
 // Without a limit too: one may be set later.
 constexpr size_t kUnlimitedAllowance = 64u << 20;
 
+constexpr size_t kLastBytes = 2u << 20;  // charges come in batches per CPU
+
 constinit Mutex g_lock;
 constinit LimitReader g_reader;
 constinit LimitWatcher g_watcher;
@@ -61,9 +63,11 @@ uint32_t LimitGate::RefreshLocked() {
   PublishCgroup(reading.binding_path);
   const size_t allowance = reading.headroom == kNoLimit ? kUnlimitedAllowance : GrowthAllowance(reading.headroom);
   allowance_.store(std::min<size_t>(allowance, kPublishEvery + reading.process_anon / 16), std::memory_order_relaxed);
-  // What was refused stays refused until there is room.
+  // What was refused stays refused until there is room: a program that goes on all the same gets ever less of what is
+  // left for its small needs, and never the last of it.
   if (Config::oom_null() && reading.headroom <= CriticalMark(reading.limit)) {
-    allowance_.store(0, std::memory_order_relaxed);
+    const size_t left = reading.headroom > kLastBytes ? reading.headroom - kLastBytes : 0;
+    allowance_.store(left / 32, std::memory_order_relaxed);
   }
   g_watcher.Aim(g_reader);
   if (level > 0) Hardened::EmptyQuarantine();  // whoever asked gives back what is free thereby
@@ -72,7 +76,7 @@ uint32_t LimitGate::RefreshLocked() {
 
 bool LimitGate::PassSlow(size_t bytes) {
   if (!g_lock.TryLock()) {
-    if (Ample()) return true;  // one reader is enough
+    if (Ample() && !Config::oom_null()) return true;  // one reader is enough
     g_lock.Lock();
   }
   uint32_t level = RefreshLocked();
