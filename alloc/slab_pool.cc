@@ -363,7 +363,7 @@ void Prefetch(const void* block) {
   const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
   __builtin_prefetch(&slab->free_blocks, 1);
   __builtin_prefetch(&slab->live[offset >> kPageShift & (kUnits - 1)], 1);
-  __builtin_prefetch(&slab->free_bits[(offset * slab->magic >> 32) / 64], 1);
+  __builtin_prefetch(&slab->free_bits[(offset * kSizeClasses[slab->size_class].magic >> 32) / 64], 1);
 }
 
 }  // namespace

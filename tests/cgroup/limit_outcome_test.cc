@@ -53,7 +53,7 @@ class LimitOutcome : public testing::Test {
   long Used() { return static_cast<long>(group_->Used() / kMiB); }
   // Waits until that is at most so much; what it is then.
   long UsedSoonBelow(long mib) {
-    auto until = Clock::now() + seconds(20);
+    auto until = Clock::now() + seconds(60);  // an emulated machine splits huge pages slowly
     while (Used() > mib && Clock::now() < until) std::this_thread::sleep_for(milliseconds(50));
     return Used();
   }
@@ -81,8 +81,9 @@ TEST_F(LimitOutcome, BurstsNearTheLimitSurvive) {
   Limit(Scaled(600));
   Start();
   EXPECT_EQ(program_->Ask(Order("bursts", {10, Scaled(400), 4})), "ok");
-  // All but one block in 500 is free; survivors pin pages, but few.
-  EXPECT_LE(UsedSoonBelow(static_cast<long>(Scaled(100))), static_cast<long>(Scaled(100)));
+  // All but one block in 500 is free; survivors pin pages, but few. The kernel's own part does not scale.
+  const long few = static_cast<long>(Scaled(100)) + 4;
+  EXPECT_LE(UsedSoonBelow(few), few);
   EXPECT_EQ(program_->End(), 0);
   EXPECT_EQ(group_->OomKills(), 0u);
 }
