@@ -5,7 +5,6 @@
 #include "alloc/clock.h"
 #include "alloc/config.h"
 #include "alloc/consumers.h"
-#include "alloc/hardened.h"
 #include "alloc/heap.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
@@ -142,10 +141,6 @@ int neap_stats(neap_stats_t* stats) {
   return 0;
 }
 
-size_t neap_purge(void) {
-  if (!StartHeap()) return 0;
-  neap::Hardened::EmptyQuarantine();
-  return neap::Releaser::ReclaimNow();
-}
+size_t neap_purge(void) { return StartHeap() ? neap::Releaser::ReclaimNow() : 0; }
 
 }  // extern "C"

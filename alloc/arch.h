@@ -19,6 +19,18 @@
 #include "alloc/cache_header.h"
 #include "alloc/span.h"
 
+// The descriptor that rseq_cs points to: version, flags, first instruction, length, and where to go on abort. The four
+// bytes before that place are the signature with which glibc registered.
+#define NEAP_RSEQ_DESCRIPTOR_OF(signature, jump)                            \
+  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t"              \
+  ".balign 32\n"                                                            \
+  "3: .long 0, 0\n\t"                                                       \
+  ".quad 1f, 2f - 1f, 4f\n\t"                                               \
+  ".popsection\n\t"                                                         \
+  ".pushsection .text.unlikely, \"ax\", @progbits\n\t" signature "4: " jump \
+  " 0f\n\t"                                                                 \
+  ".popsection\n\t"
+
 #if defined(__x86_64__)
 #include "alloc/arch_x86_64.h"
 #elif defined(__aarch64__)

@@ -7,17 +7,8 @@ inline void Relax() { asm volatile("yield"); }
 
 inline char* ThreadPointer() { return static_cast<char*>(__builtin_thread_pointer()); }
 
-// As on x86-64; the signature is a BRK instruction of its own here.
-#define NEAP_RSEQ_DESCRIPTOR                                   \
-  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t" \
-  ".balign 32\n"                                               \
-  "3: .long 0, 0\n\t"                                          \
-  ".quad 1f, 2f - 1f, 4f\n\t"                                  \
-  ".popsection\n\t"                                            \
-  ".pushsection .text.unlikely, \"ax\", @progbits\n\t"         \
-  ".inst 0xd428bc00\n"                                         \
-  "4: b 0f\n\t"                                                \
-  ".popsection\n\t"
+// The signature is a BRK instruction of its own here.
+#define NEAP_RSEQ_DESCRIPTOR NEAP_RSEQ_DESCRIPTOR_OF(".inst 0xd428bc00\n", "b")
 
 inline bool Pop(size_t offset, void*& block) {
   uintptr_t header, top, thread;

@@ -11,20 +11,8 @@ inline char* ThreadPointer() {
   return pointer;
 }
 
-// The descriptor that rseq_cs points to: version, flags, first instruction, length, and where to go on abort. The four
-// bytes before that place are the signature with which glibc registered; 0f b9 3d makes them one (undefined)
-// instruction for a disassembler.
-#define NEAP_RSEQ_DESCRIPTOR                                   \
-  ".pushsection .data.rel.ro.neap_rseq, \"aw\", @progbits\n\t" \
-  ".balign 32\n"                                               \
-  "3: .long 0, 0\n\t"                                          \
-  ".quad 1f, 2f - 1f, 4f\n\t"                                  \
-  ".popsection\n\t"                                            \
-  ".pushsection .text.unlikely, \"ax\", @progbits\n\t"         \
-  ".byte 0x0f, 0xb9, 0x3d\n\t"                                 \
-  ".long 0x53053053\n"                                         \
-  "4: jmp 0f\n\t"                                              \
-  ".popsection\n\t"
+// 0f b9 3d makes the signature one (undefined) instruction for a disassembler.
+#define NEAP_RSEQ_DESCRIPTOR NEAP_RSEQ_DESCRIPTOR_OF(".byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n", "jmp")
 
 inline bool Pop(size_t offset, void*& block) {
   uintptr_t cache, top;

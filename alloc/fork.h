@@ -8,7 +8,6 @@
 //   calling                   consumers.cc: held while a callback runs, which may do anything. Its holder may be away
 //                             for long, and is no more in the child, where the lock is opened
 //   start                     heap.cc: the first allocation
-//   quarantine                hardened.cc: nothing is locked under it
 //   tick                      release.cc: one tick at a time
 //   consumers                 consumers.cc: their list
 //   limit                     limit_gate.cc: the reader of the limit and what it has read
@@ -20,6 +19,7 @@
 //   page heap                 page_heap.h: of one node
 //   page map                  page_map.cc: mapping more of the window
 //   metadata                  metadata.cc
+//   quarantine                hardened.cc: nothing is locked under it
 //   liburcu's own             a first read section takes it
 #pragma once
 

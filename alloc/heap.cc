@@ -285,11 +285,7 @@ size_t UsableSize(const void* block) {
   return Hardened::On() ? Hardened::RequestedSize(block, block_size) : block_size;
 }
 
-bool Trim() {
-  if (!StartHeap()) return false;
-  Hardened::EmptyQuarantine();
-  return Releaser::ReclaimNow() > 0;
-}
+bool Trim() { return StartHeap() && Releaser::ReclaimNow() > 0; }
 
 Mutex& ForkLocks::Start() { return g_start_lock; }
 

@@ -6,7 +6,6 @@
 #include "alloc/config.h"
 #include "alloc/consumers.h"
 #include "alloc/fork.h"
-#include "alloc/hardened.h"
 #include "alloc/limit.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
@@ -70,7 +69,6 @@ uint32_t LimitGate::RefreshLocked() {
     allowance_.store(left / 32, std::memory_order_relaxed);
   }
   g_watcher.Aim(g_reader);
-  if (level > 0) Hardened::EmptyQuarantine();  // whoever asked gives back what is free thereby
   return level;
 }
 

@@ -8,6 +8,7 @@
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
 #include "alloc/fork.h"
+#include "alloc/hardened.h"
 #include "alloc/huge_pages.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
@@ -147,6 +148,7 @@ void Releaser::ReturnSlabs(Arena* arena) {
 
 size_t Releaser::ReclaimNow() {
   g_purges.fetch_add(1, std::memory_order_relaxed);
+  Hardened::EmptyQuarantine();
   CpuCaches::Drain(CpuCaches::Which::kAll);
   const size_t released = ReleaseAt(NowMs());
   MutexLock lock(g_lock);
@@ -173,6 +175,7 @@ bool Releaser::TickLocked() {
     g_limit_ms = now;
     just_read = true;
   }
+  if (level > 0) Hardened::EmptyQuarantine();
   if (now - g_drained_ms >= kDrainEveryMs) {
     CpuCaches::Drain(level > 0 ? CpuCaches::Which::kAll : CpuCaches::Which::kIdle);
     g_drained_ms = now;

@@ -306,10 +306,8 @@ size_t SlabPool::Take(void** blocks, size_t count) {
     // A strict bound has no room for its clean pages; blocks on resident ones cost nothing. The emptiest have most.
     for (uint32_t rest = partly; got == 0 && taken == 0 && rest != 0; rest &= rest - 1) {
       Slab* other = buckets_[__builtin_ctz(rest)].Head();
-      for (; other != nullptr && got == 0; other = got == 0 ? other->next : other) {
-        got = TakeFrom(other, blocks, count, false);
-        if (got != 0) slab = other;
-      }
+      while (other != nullptr && (got = TakeFrom(other, blocks, count, false)) == 0) other = other->next;
+      if (other != nullptr) slab = other;
     }
     taken += got;
     if (slab->in_dirty_list && DirtyUnits(slab) == 0) {
