@@ -5,6 +5,9 @@
 //       is stopped
 //   bool Push(const uintptr_t& first, void* block)
 //       onto the stack whose header in cache number 0 is at `first`; false if it is full or the cache is stopped
+//   size_t PopMany(size_t offset, void** blocks, size_t count)
+//   size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count)
+//       as many as there are, or as there is room for, in one sequence; blocks[0] is or becomes the newest. How many.
 //   bool StartsBlock(const Span* span, const void* block)
 //       whether the offset of the address in its slab is a multiple of the block size (size_classes.h, magic); false
 //       for every other kind of span
@@ -12,7 +15,7 @@
 //       the pause of a spinning thread
 //   char* ThreadPointer()
 //       what RseqOffset counts from
-// Both sequences start again when the thread is preempted, moved or interrupted by a signal before their last
+// The sequences start again when the thread is preempted, moved or interrupted by a signal before their last
 // instruction, which alone commits. Their shape follows the kernel's Documentation/userspace-api/rseq.rst.
 #pragma once
 

@@ -21,6 +21,7 @@ namespace neap {
 namespace {
 
 constexpr size_t kMaxBatch = 64;
+constexpr size_t kMaxFlush = 256;
 constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
 constexpr size_t kFirstLocked = 1;    // of the caches in locked mode; number 0 stays closed
 
@@ -169,21 +170,22 @@ void CpuCaches::Open(size_t size_class) {
       .store(cache.Bottom(size_class) + cache.capacity[size_class], std::memory_order_release);
 }
 
-void CpuCaches::Widen(size_t size_class) {
+size_t CpuCaches::Widen(size_t size_class) {
   const size_t number = CurrentNumber();
-  if (number >= g_count) return;
+  if (number >= g_count) return 0;
   Cache& cache = caches_[number];
   const SizeClass& row = kSizeClasses[size_class];
   MutexLock lock(cache.lock);
-  size_t capacity = cache.capacity[size_class];
-  if (capacity == 0 || capacity == row.cache_slots) return;
-  size_t wider = capacity * 2 < row.cache_slots ? capacity * 2 : row.cache_slots;
+  const size_t capacity = cache.capacity[size_class];
+  if (capacity == 0 || capacity == row.cache_slots) return capacity;
+  const size_t wider = capacity * 2 < row.cache_slots ? capacity * 2 : row.cache_slots;
   const size_t bytes = (wider - capacity) * row.size;
-  if (cache.widened + bytes > kBudget) return;
+  if (cache.widened + bytes > kBudget) return capacity;
   cache.widened += static_cast<uint32_t>(bytes);
   cache.capacity[size_class] = static_cast<uint16_t>(wider);
   cache.CountSlots(size_class);
   Atomic(Header(number, size_class).end).store(cache.Bottom(size_class) + wider, std::memory_order_release);
+  return wider;
 }
 
 // ---- Blocks.
@@ -216,6 +218,35 @@ bool CpuCaches::Push(size_t size_class, void* block) {
   return room;
 }
 
+size_t CpuCaches::PopMany(size_t size_class, void** blocks, size_t count) {
+  if (g_restartable) return arch::PopMany(HeaderOffset(size_class), blocks, count);
+  const size_t number = CurrentNumber();
+  if (!caches_[number].lock.TryLock()) return 0;
+  CacheHeader& header = Header(number, size_class);
+  size_t popped = 0;
+  while (popped < count && header.top[-1] != nullptr) blocks[popped++] = *--header.top;
+  caches_[number].lock.Unlock();
+  return popped;
+}
+
+size_t CpuCaches::PushMany(size_t size_class, void* const* blocks, size_t count) {
+  if (g_restartable) {
+    const uintptr_t first = hot::caches + HeaderOffset(size_class);
+    return arch::PushMany(first, blocks, count);
+  }
+  const size_t number = CurrentNumber();
+  if (!caches_[number].lock.TryLock()) return 0;
+  CacheHeader& header = Header(number, size_class);
+  size_t pushed = 0;
+  if (header.top < header.end) {
+    const size_t room = static_cast<size_t>(header.end - header.top);
+    pushed = count < room ? count : room;
+    for (size_t i = pushed; i > 0; --i) *header.top++ = blocks[i - 1];
+  }
+  caches_[number].lock.Unlock();
+  return pushed;
+}
+
 namespace {
 
 size_t TakeFromSlabs(size_t size_class, void** blocks, size_t count) {
@@ -237,25 +268,28 @@ void* CpuCaches::TakeUncached(size_t size_class) {
 void* CpuCaches::Refill(size_t size_class) {
   if (InVforkChild()) return TakeUncached(size_class);
   void* blocks[kMaxBatch];
-  size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
-  if (count == 0) return nullptr;
-  if (count > 1) Open(size_class);
-  // The lowest address is on top. Marked like blocks that were freed: a stray pointer to one is noticed.
-  for (; count > 1; --count) {
-    SetMark(blocks[count - 1], PageMap::Find(blocks[count - 1]));
-    if (!Push(size_class, blocks[count - 1])) break;
+  const size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
+  if (count <= 1) return count == 0 ? nullptr : blocks[0];
+  // Marked like blocks that were freed: a stray pointer to one is noticed.
+  for (size_t i = 1; i < count; ++i) SetMark(blocks[i], PageMap::Find(blocks[i]));
+  size_t kept = 1 + PushMany(size_class, blocks + 1, count - 1);
+  if (kept == 1) {
+    Open(size_class);
+    kept += PushMany(size_class, blocks + 1, count - 1);
   }
-  if (count > 1) SlabPool::Put(blocks + 1, count - 1);
+  if (kept < count) SlabPool::Put(blocks + kept, count - kept);
   return blocks[0];
 }
 
 void CpuCaches::Flush(size_t size_class, void* block) {
-  Widen(size_class);
+  const size_t capacity = Widen(size_class);
   if (Push(size_class, block)) return;
-  void* blocks[kMaxBatch];
-  size_t count = 0;
-  blocks[count++] = block;
-  while (count < kSizeClasses[size_class].batch && (blocks[count] = Pop(size_class)) != nullptr) ++count;
+  // One batch stays, so that a program which turns to allocating finds something; the more go at once the better.
+  const size_t batch = kSizeClasses[size_class].batch;
+  const size_t wanted = capacity < 2 * batch ? batch : capacity - batch < kMaxFlush ? capacity - batch : kMaxFlush;
+  void* blocks[kMaxFlush];
+  blocks[0] = block;
+  const size_t count = 1 + PopMany(size_class, blocks + 1, wanted - 1);
   if (count == 1) Open(size_class);
   SlabPool::Put(blocks, count);
   Releaser::Poke();

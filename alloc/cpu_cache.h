@@ -27,9 +27,11 @@ class CpuCaches {
   // The class's cache was full: takes the block and some of the cached ones back to the slabs.
   static void Flush(size_t size_class, void* block);
 
-  // As arch::Pop and arch::Push, in either mode.
+  // As those in arch.h, in either mode.
   static void* Pop(size_t size_class);
   static bool Push(size_t size_class, void* block);
+  static size_t PopMany(size_t size_class, void** blocks, size_t count);
+  static size_t PushMany(size_t size_class, void* const* blocks, size_t count);
 
   // Empties caches of every CPU: all; those that have not moved since the last call; or those of one class.
   // Returns the bytes.
@@ -55,7 +57,7 @@ class CpuCaches {
   static CacheHeader& Header(size_t number, size_t size_class);
   static size_t CurrentNumber();
   static void Open(size_t size_class);
-  static void Widen(size_t size_class);
+  static size_t Widen(size_t size_class);  // the capacity after it
   static void Close(size_t number, size_t size_class);
   static size_t DrainLocked(Which which, size_t size_class);
 };

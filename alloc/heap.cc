@@ -73,12 +73,19 @@ bool IsFree(const Slab* slab, const void* block, size_t index) {
   return in_slab();
 }
 
-void FreeSlabBlock(void* block, Slab* slab) {
+// Ends the process if no live block of the slab starts there.
+void CheckLive(const Slab* slab, const void* block) {
   const SizeClass& row = kSizeClasses[slab->size_class];
   const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
   const size_t index = offset / row.size;
   if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
   if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
+}
+
+bool IsStart(const LargeSpan* span, const void* block) { return reinterpret_cast<uintptr_t>(block) == span->start; }
+
+void FreeSlabBlock(void* block, Slab* slab) {
+  CheckLive(slab, block);
   if (!slab->pool->arena()->IsRoot()) {
     SlabPool::Put(&block, 1);
     Releaser::Poke();
@@ -107,7 +114,7 @@ void FreeBlock(void* block) {
     case SpanKind::kSlab:
       return FreeSlabBlock(block, static_cast<Slab*>(span));
     case SpanKind::kLarge:
-      if (reinterpret_cast<uintptr_t>(block) != span->start) Misuse::NotABlock(block);
+      if (!IsStart(static_cast<LargeSpan*>(span), block)) Misuse::NotABlock(block);
       Large::Free(static_cast<LargeSpan*>(span));
       Releaser::Poke();
       return;
@@ -120,13 +127,9 @@ void FreeBlock(void* block) {
 // there.
 Span* SpanOfLive(const void* block) {
   Span* span = PageMap::Find(block);
-  const uintptr_t offset = reinterpret_cast<uintptr_t>(block) - span->start;
-  if (span->kind == SpanKind::kLarge && offset == 0) return span;
+  if (span->kind == SpanKind::kLarge && IsStart(static_cast<LargeSpan*>(span), block)) return span;
   if (span->kind != SpanKind::kSlab) Misuse::NotABlock(block);
-  const SizeClass& row = kSizeClasses[span->size_class];
-  const size_t index = offset / row.size;
-  if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
-  if (IsFree(static_cast<Slab*>(span), block, index)) Misuse::DoubleFree(block, row.size);
+  CheckLive(static_cast<Slab*>(span), block);
   return span;
 }
 

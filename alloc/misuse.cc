@@ -58,14 +58,15 @@ void Misuse::NotABlock(const void* address) {
   const Span* span = PageMap::Find(address);
   if (span->kind == SpanKind::kSlab) {
     const SizeClass& row = kSizeClasses[span->size_class];
-    const size_t offset = reinterpret_cast<uintptr_t>(address) - span->start;
+    const size_t offset = reinterpret_cast<uintptr_t>(address) - static_cast<const Slab*>(span)->start;
     line.Text(", which is ")
         .Number(offset % row.size)
         .Text(" bytes inside a block of ")
         .Number(row.size)
         .Text(" bytes");
   } else if (span->kind == SpanKind::kLarge) {
-    line.Text(", which is inside a large block that starts at ").Address(reinterpret_cast<void*>(span->start));
+    line.Text(", which is inside a large block that starts at ")
+        .Address(reinterpret_cast<void*>(static_cast<const LargeSpan*>(span)->start));
   } else if (PageMap::InWindow(address)) {
     line.Text(", where no block starts: freed already, or inside a large block");
   } else {

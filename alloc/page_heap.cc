@@ -216,7 +216,13 @@ namespace {
 constexpr uint32_t kBurstMs = 16;
 constexpr uint32_t kBurstPages = (1u << 20) / kPageSize;  // of clean memory within that time
 constexpr size_t kProbedPages = 4;                        // blocks that may be touched in part
-constexpr size_t kGrownHeap = 32u << 20;                  // smaller heaps take what they touch, page by page
+// Of the eight latest of these. The very latest may not have been written yet: threads take turns.
+constexpr size_t kTouched = 2;
+constexpr size_t kSmallHeap = 4u << 20;   // up to here a heap takes what it touches, page by page
+constexpr size_t kGrownHeap = 16u << 20;  // up to here only one that grows by kFastPages in kFastMs
+constexpr uint32_t kFastMs = 8;
+constexpr uint32_t kFastPages = (2u << 20) / kPageSize;
+constexpr size_t kMostPopulated = (4u << 20) / kGranuleSize;
 
 }  // namespace
 
@@ -238,21 +244,22 @@ void PageHeap::NoteCleanTaken(uintptr_t start, size_t pages) {
 // there is a dirty run for `granules` now.
 bool PageHeap::PopulateFor(size_t granules) {
   const size_t run_granules = (granules + HugePages::kGranules - 1) & ~(HugePages::kGranules - 1);
-  if (run_granules > kSizeClasses[kClasses - 1].slab_granules) return false;
+  if (run_granules > kMostPopulated) return false;
   const size_t pages = run_granules * kPagesPerGranule;
   const size_t heap = Arena::Root().charged();
   const size_t idle = (DirtyPages() + growth_.being_populated + pages) * kPageSize;
-  if (heap < kGrownHeap || idle > heap / 8 || !LimitGate::Ample()) return false;
-  if (growth_.pages.load(std::memory_order_relaxed) < kBurstPages) return false;
-  if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > kBurstMs) return false;
+  if (heap < kSmallHeap || idle > (heap < kGrownHeap ? kGrownHeap : heap) / 4 || !LimitGate::Ample()) return false;
+  const bool grown = heap >= kGrownHeap;
+  if (growth_.pages.load(std::memory_order_relaxed) < (grown ? kBurstPages : kFastPages)) return false;
+  if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > (grown ? kBurstMs : kFastMs)) return false;
   if (granules > 1) {
     size_t touched = 0;
     for (const auto& probe : growth_.probes) {
       void* page = reinterpret_cast<void*>(probe.load(std::memory_order_relaxed));
       touched += page != nullptr && Os::ResidentPages(page, 1) == 1;
+      if (touched == kTouched) break;
     }
-    // The latest may not have been written yet: threads take turns, eight of them on two CPUs.
-    if (touched < 2) {
+    if (touched < kTouched) {
       growth_.pages.store(0, std::memory_order_relaxed);
       return false;
     }

@@ -22,13 +22,14 @@ namespace neap {
 namespace {
 
 constexpr uint64_t kTickNs = 10'000'000;
+constexpr uint64_t kTickInBurstNs = 4'000'000;
 constexpr uint64_t kLimitedTickNs = 1'000'000'000;
 constexpr uint32_t kDrainEveryMs = 20;
 constexpr uint32_t kReadLimitEveryMs = 250;
 // While frees come in this fast, releasing beside them costs both: TLB shootdowns, and huge pages split under the
 // program's reads. A burst is let finish, for so long at most.
-constexpr size_t kBurstPages = (8u << 20) / kPageSize;  // that became dirty since the last tick
-constexpr uint32_t kPatienceMs = 60;
+constexpr size_t kBurstPagesPerMs = (512u << 10) / kPageSize;  // that become dirty
+constexpr uint32_t kPatienceMs = 250;
 constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
 
 constinit Mutex g_lock;  // the batch, and that each page is on its way back once
@@ -42,7 +43,8 @@ constinit uint32_t g_private_bell = 0;
 
 // Of the tick; under g_tick.
 constinit Mutex g_tick;
-constinit uint32_t g_drained_ms = 0, g_limit_ms = 0, g_burst_ms = 0;
+constinit uint32_t g_drained_ms = 0, g_limit_ms = 0;
+constinit std::atomic<uint32_t> g_burst_ms{0};  // since when; 0: none
 constinit std::atomic<uint32_t> g_ticked_ms{0};
 
 uint32_t* Bell() {
@@ -60,7 +62,7 @@ void Run(void*) {
     if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
     LimitGate::StartWatcher();
-    uint64_t timeout = kTickNs;
+    uint64_t timeout = g_burst_ms.load(std::memory_order_relaxed) != 0 ? kTickInBurstNs : kTickNs;
     if (again) {
       settled = false;
     } else {
@@ -164,7 +166,7 @@ bool Releaser::Tick() {
 
 bool Releaser::TickLocked() {
   const uint32_t now = NowMs();
-  g_ticked_ms.store(now, std::memory_order_relaxed);
+  const uint32_t since_last = now - g_ticked_ms.exchange(now, std::memory_order_relaxed);
   const size_t noted = noted_.exchange(0, std::memory_order_relaxed);
 
   uint32_t level = LimitGate::Level();
@@ -184,13 +186,14 @@ bool Releaser::TickLocked() {
   const uint64_t headroom = LimitGate::Read().headroom;
   const uint32_t age =
       g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, headroom, level});
-  if (noted < kBurstPages || level > 0) {
-    g_burst_ms = 0;
-  } else if (g_burst_ms == 0) {
-    g_burst_ms = now;
-  }
+  uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
+  if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0)
+    burst_ms = 0;
+  else if (burst_ms == 0)
+    burst_ms = now;
+  g_burst_ms.store(burst_ms, std::memory_order_relaxed);
   const bool in_burst =
-      g_burst_ms != 0 && now - g_burst_ms < kPatienceMs && ledger.dirty <= Decay::MostIdle(ledger.live, headroom);
+      burst_ms != 0 && now - burst_ms < kPatienceMs && ledger.dirty <= Decay::MostIdle(ledger.live, headroom);
   if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();

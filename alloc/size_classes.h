@@ -3,9 +3,9 @@
 // 16 to 1024 by 16, so that a size is its class without a table, then eight steps to each doubling up to 256 KiB;
 // larger requests are rounded to pages (large.cc). Up to 32 KiB a CPU's cache holds free blocks, and a slab is one
 // granule of 64 KiB: what is behind its last whole block is address space, not memory, beyond the page in which that
-// block ends. Above, a slab is 16 blocks of whole pages.
+// block ends. Above, a slab is 16, 8 or 4 blocks of whole pages, up to 1 MiB.
 //
-// Every slab has 16 units, the parts of it that are given back one by one: a page, or above 32 KiB a block.
+// The parts of a slab that are given back one by one are its units: 16 pages, or above 32 KiB its blocks.
 #pragma once
 
 #include <stddef.h>
@@ -28,7 +28,7 @@ inline constexpr size_t kFineClasses = kSmallMax / 16;
 inline constexpr size_t kStepsPerDoubling = 8;                                  // 1152, 1280, .. 2048, 2304, ..
 inline constexpr size_t kCachedClasses = kFineClasses + kStepsPerDoubling * 5;  // 1 Ki to 32 Ki
 inline constexpr size_t kClasses = kCachedClasses + kStepsPerDoubling * 3;      // 32 Ki to 256 Ki
-inline constexpr size_t kUnits = 16;                                            // of a slab
+inline constexpr size_t kUnits = 16;                                            // most of a slab
 
 struct SizeClass {
   uint32_t size;    // bytes of a block
@@ -63,8 +63,9 @@ constexpr std::array<SizeClass, kClasses> MakeTable() {
     const uint32_t size = SizeOf(i);
     table[i].size = size;
     const bool cached = i < kCachedClasses;
+    const size_t units = cached ? kUnits : kUnits >> (i - kCachedClasses) / kStepsPerDoubling;
     table[i].unit_bytes = cached ? kPageSize : size;
-    table[i].slab_granules = static_cast<uint16_t>(table[i].unit_bytes * kUnits / kGranuleSize);
+    table[i].slab_granules = static_cast<uint16_t>(table[i].unit_bytes * units / kGranuleSize);
     table[i].blocks = static_cast<uint32_t>(table[i].slab_granules * kGranuleSize / size);
     table[i].magic = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
     table[i].cache_slots = static_cast<uint16_t>(cached ? Clamp(262144 / size, 4, 2048) : 0);
@@ -108,7 +109,8 @@ constexpr bool TableHolds() {
       if (error >= size || kSizeClasses[i].magic <= kGranuleSize + size) return false;
       if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots) return false;
     } else {
-      if (kSizeClasses[i].blocks != kUnits || size % kPageSize != 0) return false;
+      if (kSizeClasses[i].blocks * size != kSizeClasses[i].slab_granules * kGranuleSize) return false;
+      if (kSizeClasses[i].blocks > kUnits || size % kPageSize != 0) return false;
     }
   }
   return kSizeClasses[kCachedClasses - 1].size == kCachedMax && kSizeClasses[kClasses - 1].size == kSlabMax;

@@ -23,13 +23,7 @@ void Subtract(std::atomic<size_t>& counter, size_t n) {
   counter.store(counter.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
 }
 
-uint16_t DirtyUnits(const Slab* slab) {
-  uint16_t empty = 0;
-  for (size_t unit = 0; unit < kUnits; ++unit) {
-    empty = static_cast<uint16_t>(empty | (slab->live[unit] == 0) << unit);
-  }
-  return static_cast<uint16_t>(empty & ~slab->clean);
-}
+uint16_t DirtyUnits(const Slab* slab) { return static_cast<uint16_t>(slab->empty & ~slab->clean); }
 
 void AddUnits(ReleaseBatch& batch, const Slab* slab, uint16_t units, size_t unit_bytes) {
   for (; units != 0; units = static_cast<uint16_t>(units & (units - 1))) {
@@ -43,6 +37,8 @@ void SlabPool::Start(Arena* arena, PageHeap* heap, size_t size_class, bool hit_p
   arena_ = arena;
   heap_ = heap;
   size_class_ = static_cast<uint32_t>(size_class);
+  const uint32_t blocks = kSizeClasses[size_class].blocks;
+  eighth_ = ((kFullBucket << kEighthShift) + blocks - 1) / blocks;
   hit_path_ = hit_path;
 }
 
@@ -71,8 +67,9 @@ void SlabPool::TakeMasks(Slab* slab, size_t first) {
     PageMap::Info(first).dirty = 0;
     return;
   }
+  slab->clean = static_cast<uint16_t>(~((1u << row.blocks) - 1));
   const size_t unit_pages = row.unit_bytes / kPageSize;
-  for (size_t unit = 0; unit < kUnits; ++unit) {
+  for (size_t unit = 0; unit < row.blocks; ++unit) {
     size_t dirty = 0;
     for (size_t page = unit * unit_pages; page < (unit + 1) * unit_pages; ++page) {
       dirty += PageMap::Info(first + page / kPagesPerGranule).dirty >> page % kPagesPerGranule & 1;
@@ -104,8 +101,7 @@ void SlabPool::LeaveMasks(const Slab* slab, size_t first) {
 }
 
 unsigned SlabPool::BucketOf(const Slab* slab) const {
-  const uint32_t blocks = kSizeClasses[size_class_].blocks;
-  return (blocks - slab->free_blocks) * kFullBucket / blocks;
+  return (kSizeClasses[size_class_].blocks - slab->free_blocks) * eighth_ >> kEighthShift;
 }
 
 void SlabPool::Link(Slab* slab) {
@@ -120,7 +116,7 @@ void SlabPool::Unlink(Slab* slab) {
 }
 
 void SlabPool::Relink(Slab* slab) {
-  if (slab->releasing != 0 || BucketOf(slab) == slab->bucket) return;
+  if (BucketOf(slab) == slab->bucket || slab->releasing != 0) return;
   Unlink(slab);
   Link(slab);
 }
@@ -161,6 +157,7 @@ Slab* SlabPool::MakeSlab() {
   slab->size_class = static_cast<uint8_t>(size_class_);
   slab->pool = this;
   slab->free_blocks = static_cast<uint16_t>(row.blocks);
+  slab->empty = 0xffff;
   for (size_t i = 0; i < row.blocks; i += 64) {
     slab->free_bits[i / 64] = row.blocks - i >= 64 ? ~uint64_t{0} : (uint64_t{1} << (row.blocks - i)) - 1;
   }
@@ -215,8 +212,20 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
 
 // `count` more blocks that touch the unit are out of the slab.
 void SlabPool::UseUnit(Slab* slab, size_t unit, size_t count) {
-  if (slab->live[unit] == 0) Subtract(ledger_.dirty_pages, UnitPages());
+  if (slab->live[unit] == 0) {
+    Subtract(ledger_.dirty_pages, UnitPages());
+    slab->empty = static_cast<uint16_t>(slab->empty & ~(1u << unit));
+  }
   slab->live[unit] = static_cast<uint16_t>(slab->live[unit] + count);
+}
+
+// row.blocks or more: none.
+size_t SlabPool::FirstFree(const Slab* slab) const {
+  const size_t blocks = kSizeClasses[size_class_].blocks;
+  for (size_t i = 0; i < blocks; i += 64) {
+    if (slab->free_bits[i / 64] != 0) return i + static_cast<size_t>(__builtin_ctzll(slab->free_bits[i / 64]));
+  }
+  return blocks;
 }
 
 // Up to `count` of the blocks [index, behind), all of which touch no unit but this one.
@@ -265,18 +274,21 @@ bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
 // it.
 size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too) {
   const SizeClass& row = kSizeClasses[size_class_];
+  const bool cached = size_class_ < kCachedClasses;
   size_t taken = 0;
   for (const bool resident_only : {true, false}) {
     if (resident_only ? slab->clean == 0xffff : slab->clean == 0 || taken > 0 || !clean_too) continue;
-    size_t first = 0;  // block that starts in the unit or behind it
-    for (size_t unit = 0; unit < kUnits && taken < count && first < row.blocks; ++unit) {
+    size_t index = FirstFree(slab);
+    while (index < row.blocks && taken < count) {
+      const size_t begin = index;
+      const size_t unit = cached ? begin * row.size >> kPageShift : begin;
       const size_t unit_end = (unit + 1) * row.unit_bytes;
-      const size_t begin = first;
-      first = (unit_end + row.size - 1) / row.size;
+      index =
+          cached ? (unit_end + row.size - 1) * row.magic >> 32 : begin + 1;  // the first that starts behind the unit
       if (resident_only && (slab->clean >> unit & 1) != 0) continue;
       if (!resident_only && taken > 0) break;
-      const size_t behind = first < row.blocks ? first : row.blocks;
-      const bool across = behind > begin && behind * row.size > unit_end;
+      const size_t behind = index < row.blocks ? index : row.blocks;
+      const bool across = behind * row.size > unit_end;
       taken += TakeWithin(slab, unit, begin, across ? behind - 1 : behind, blocks + taken, count - taken);
       if (across && taken < count && (!resident_only || (slab->clean & UnitsOf(behind - 1)) == 0) &&
           TakeAcross(slab, behind - 1, blocks + taken)) {
@@ -325,26 +337,6 @@ size_t SlabPool::Take(void** blocks, size_t count) {
   return taken;
 }
 
-void SlabPool::PutBlock(Slab* slab, void* block) {
-  const SizeClass& row = kSizeClasses[size_class_];
-  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
-  const size_t index = size_class_ < kCachedClasses ? offset * row.magic >> 32 : offset / row.size;
-  const uint64_t bit = uint64_t{1} << index % 64;
-  if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
-  if ((slab->free_bits[index / 64] & bit) != 0) Misuse::DoubleFree(block, row.size);
-  slab->free_bits[index / 64] |= bit;
-  ++slab->free_blocks;
-  for (uint16_t rest = UnitsOf(index); rest != 0; rest = static_cast<uint16_t>(rest & (rest - 1))) {
-    if (--slab->live[__builtin_ctz(rest)] == 0) {
-      Add(ledger_.dirty_pages, UnitPages());
-      Releaser::NoteDirty(UnitPages());
-      BecameDirty(slab);
-    }
-  }
-  Relink(slab);
-  if (slab->free_blocks == row.blocks && slab->releasing == 0 && !IsSpare(slab)) Retire(slab);
-}
-
 // Where no CPU's cache stands before the pool, a program that takes and frees one block would make and retire a slab
 // each time. The last slab with room is kept until its pages are given back.
 bool SlabPool::IsSpare(const Slab* slab) const {
@@ -355,35 +347,72 @@ bool SlabPool::IsSpare(const Slab* slab) const {
 
 namespace {
 
-// What PutBlock will touch: seldom in a cache when blocks come home in the program's order.
-void Prefetch(const void* block) {
-  const auto* slab = static_cast<const Slab*>(PageMap::Find(block));
-  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
-  __builtin_prefetch(&slab->free_blocks, 1);
-  __builtin_prefetch(&slab->live[offset >> kPageShift & (kUnits - 1)], 1);
-  __builtin_prefetch(&slab->free_bits[(offset * kSizeClasses[slab->size_class].magic >> 32) / 64], 1);
+Slab* SlabOf(void* block) {
+  Span* span = PageMap::Find(block);
+  if (span->kind != SpanKind::kSlab) Misuse::NotABlock(block);
+  return static_cast<Slab*>(span);
 }
 
 }  // namespace
 
-void SlabPool::Put(void* const* blocks, size_t count) {
+// The first of the blocks, and as many that follow as are of this pool. What the next ones will touch is seldom in a
+// cache when blocks come home in the program's order.
+size_t SlabPool::PutRun(void* const* blocks, size_t count) {
   constexpr size_t kAhead = 8;
-  for (size_t i = 0; i < kAhead && i < count; ++i) Prefetch(blocks[i]);
-  SlabPool* held = nullptr;
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) Prefetch(blocks[i + kAhead]);
-    Span* span = PageMap::Find(blocks[i]);
-    if (span->kind != SpanKind::kSlab) Misuse::NotABlock(blocks[i]);
-    auto* slab = static_cast<Slab*>(span);
-    if (held == nullptr || slab->pool != held) {
-      if (held != nullptr) held->lock_.Unlock();
-      held = slab->pool;
-      held->lock_.Lock();
+  const SizeClass row = kSizeClasses[size_class_];
+  const bool cached = size_class_ < kCachedClasses;
+  const uint32_t eighth = eighth_;
+  const auto prefetch = [&row](const void* block) {
+    const auto* slab = static_cast<const Slab*>(PageMap::Find(block));
+    const size_t offset = reinterpret_cast<uintptr_t>(block) & (kGranuleSize - 1);
+    __builtin_prefetch(slab, 1);
+    __builtin_prefetch(&slab->free_bits[(offset * row.magic >> 32) / 64], 1);
+  };
+  for (size_t i = 0; i < kAhead && i < count; ++i) prefetch(blocks[i]);
+  size_t done = 0, emptied = 0;
+  lock_.Lock();
+  for (; done < count; ++done) {
+    void* block = blocks[done];
+    Slab* slab = SlabOf(block);
+    if (slab->pool != this) break;
+    if (done + kAhead < count) prefetch(blocks[done + kAhead]);
+
+    const size_t offset = reinterpret_cast<uintptr_t>(block) -
+                          (cached ? reinterpret_cast<uintptr_t>(block) & ~(kGranuleSize - 1) : slab->start);
+    const size_t index = cached ? offset * row.magic >> 32 : offset / row.size;
+    if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
+    uint64_t& word = slab->free_bits[index / 64];
+    const uint64_t bit = uint64_t{1} << index % 64;
+    if ((word & bit) != 0) Misuse::DoubleFree(block, row.size);
+    word |= bit;
+    const uint32_t free_blocks = ++slab->free_blocks;
+
+    const size_t last_unit = cached ? (offset + row.size - 1) >> kPageShift : index;
+    uint32_t empty = 0;
+    for (size_t unit = cached ? offset >> kPageShift : index; unit <= last_unit; ++unit) {
+      if (--slab->live[unit] == 0) empty |= 1u << unit;
     }
-    held->PutBlock(slab, blocks[i]);
-    Subtract(held->ledger_.taken_blocks, 1);
+    if (empty != 0) {
+      slab->empty = static_cast<uint16_t>(slab->empty | empty);
+      emptied += CountBits(static_cast<uint16_t>(empty));
+      Add(ledger_.dirty_pages, CountBits(static_cast<uint16_t>(empty)) * UnitPages());
+      BecameDirty(slab);
+    }
+    if ((row.blocks - free_blocks) * eighth >> kEighthShift != slab->bucket) Relink(slab);
+    if (free_blocks == row.blocks && slab->releasing == 0 && !IsSpare(slab)) Retire(slab);
   }
-  if (held != nullptr) held->lock_.Unlock();
+  Subtract(ledger_.taken_blocks, done);
+  lock_.Unlock();
+  if (emptied > 0) Releaser::NoteDirty(emptied * UnitPages());
+  return done;
+}
+
+void SlabPool::Put(void* const* blocks, size_t count) {
+  while (count > 0) {
+    const size_t done = SlabOf(*blocks)->pool->PutRun(blocks, count);
+    blocks += done;
+    count -= done;
+  }
 }
 
 size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {

@@ -50,16 +50,18 @@ class SlabPool {
   Mutex& lock() { return lock_; }
 
  private:
-  static constexpr unsigned kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
+  static constexpr uint32_t kFullBucket = 8;  // partly used slabs are in 0 .. 7 by eighths
+  static constexpr uint32_t kEighthShift = 24;
 
   size_t TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_too);
+  size_t FirstFree(const Slab* slab) const;
   size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);
   bool MakeResident(Slab* slab, uint16_t units);
   void UseUnit(Slab* slab, size_t unit, size_t count);
   void TakeMasks(Slab* slab, size_t first);
   void LeaveMasks(const Slab* slab, size_t first);
-  void PutBlock(Slab* slab, void* block);
+  size_t PutRun(void* const* blocks, size_t count);
   Slab* MakeSlab();
   void Adopt(Slab* slab);
   void Retire(Slab* slab);
@@ -78,6 +80,7 @@ class SlabPool {
   Arena* arena_ = nullptr;
   PageHeap* heap_ = nullptr;
   uint32_t size_class_ = 0;
+  uint32_t eighth_ = 0;    // 2^kEighthShift times eighths of a slab that one block is, rounded up
   bool hit_path_ = false;  // whether free may push blocks of these slabs straight into a CPU's cache
   uint32_t filled_ = 0;    // bit per bucket
   LinkedList<Slab, &Slab::next, &Slab::prev> buckets_[kFullBucket + 1];

@@ -27,7 +27,6 @@ struct Span {
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
-  uintptr_t start = 0;
 };
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.
@@ -39,24 +38,29 @@ constexpr size_t CountBits(uint16_t mask) {
 }
 
 // State of a block: a bit in free_bits, set while the block is in the slab, clear while it is live or in a CPU's cache.
-// State of a unit: `live[unit]` blocks that are out of the slab touch it; resident unless its bit in `clean` is set.
-// A unit with live == 0 that is resident is dirty. `releasing`: being given back, its blocks must not be taken.
-// All but the Span part belongs to the pool's lock.
+// State of a unit: `live[unit]` blocks that are out of the slab touch it; its bit in `empty` is set if none does, that
+// in `clean` if it is not resident. A unit that is both empty and resident is dirty. Blocks of a slab with a unit in
+// `releasing` must not be taken. Of units that the slab does not have, both bits are set.
+// All but the Span part belongs to the pool's lock. What a block that comes home touches is one cache line, the Span
+// part included, and a word of free_bits.
 struct Slab : Span {
   SlabPool* pool = nullptr;
+  uint16_t free_blocks = 0;
+  uint16_t clean = 0;
+  uint16_t empty = 0;
+  uint8_t bucket = 0;
+  bool in_dirty_list = false;
+  uint16_t live[kUnits] = {};
+
+  uintptr_t start = 0;
   Slab* next = nullptr;  // in the pool's list of this fullness
   Slab* prev = nullptr;
   Slab* dirty_next = nullptr;  // in the pool's list of slabs with dirty units
   Slab* dirty_prev = nullptr;
-  bool in_dirty_list = false;
-  uint8_t bucket = 0;
-  uint16_t free_blocks = 0;
-  uint16_t clean = 0;
-  uint16_t releasing = 0;
-  uint16_t given_back = 0;   // clean units that once held blocks
   uint32_t dirty_since = 0;  // ms, of the unit that became dirty last
   uint32_t released_at = 0;  // ms; 0: never
-  uint16_t live[kUnits] = {};
+  uint16_t releasing = 0;    // units being given back
+  uint16_t given_back = 0;   // clean units that once held blocks
   uint64_t free_bits[];
 };
 
@@ -65,6 +69,7 @@ struct LargeSpan : Span {
   LargeSpan* next = nullptr;  // in the arena's list
   LargeSpan* prev = nullptr;
   bool huge = false;  // huge pages may back it
+  uintptr_t start = 0;
   size_t granules = 0;
   size_t bytes = 0;  // of the block: whole pages
   // Dirty pages of its granules behind the block, which GranuleInfo::dirty names, and since when. Root arena only: any
@@ -76,6 +81,7 @@ struct LargeSpan : Span {
 // `dirty_pages` counts the bits in the granules' dirty masks.
 struct FreeRun : Span {
   FreeRun() { kind = SpanKind::kFree; }
+  uintptr_t start = 0;
   FreeRun* next = nullptr;  // in its bin
   FreeRun* prev = nullptr;
   size_t granules = 0;

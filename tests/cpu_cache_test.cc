@@ -89,6 +89,44 @@ TEST_P(CpuCacheTest, GivesTheNewestBack) {
   EXPECT_EQ(CpuCaches::Pop(c), a);
 }
 
+TEST_P(CpuCacheTest, ManyGoInAndOutInTheOrderOfOne) {
+  const size_t c = ClassOf(1024);
+  const size_t batch = kSizeClasses[c].batch;
+  std::vector<void*> blocks(batch + 4);
+  for (size_t have = 0; have < blocks.size();) {
+    have += Arena::Root().Pool(c)->Take(blocks.data() + have, blocks.size() - have);
+  }
+  // Closed, it takes and gives none.
+  EXPECT_EQ(CpuCaches::PushMany(c, blocks.data(), 2), 0u);
+  EXPECT_EQ(CpuCaches::PopMany(c, blocks.data(), 2), 0u);
+  ASSERT_NE(CpuCaches::Refill(c), nullptr);  // opens it
+  while (CpuCaches::Pop(c) != nullptr) {
+  }
+  // The first of them, where there is not room for all.
+  ASSERT_EQ(CpuCaches::PushMany(c, blocks.data(), 3), 3u);
+  EXPECT_EQ(CpuCaches::PushMany(c, blocks.data() + 3, batch), batch - 3);
+  EXPECT_EQ(CpuCaches::PushMany(c, blocks.data() + batch, 1), 0u);
+  for (size_t i = 3; i < batch; ++i) EXPECT_EQ(CpuCaches::Pop(c), blocks[i]);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(CpuCaches::Pop(c), blocks[i]);
+  EXPECT_EQ(CpuCaches::Pop(c), nullptr);
+  // As many as asked for, all there are, and then none.
+  ASSERT_EQ(CpuCaches::PushMany(c, blocks.data(), 7), 7u);
+  std::vector<void*> popped(batch);
+  EXPECT_EQ(CpuCaches::PopMany(c, popped.data(), 4), 4u);
+  EXPECT_EQ(CpuCaches::PopMany(c, popped.data() + 4, batch), 3u);
+  EXPECT_EQ(CpuCaches::PopMany(c, popped.data() + 7, 1), 0u);
+  for (size_t i = 0; i < 7; ++i) EXPECT_EQ(popped[i], blocks[i]);
+}
+
+TEST_P(CpuCacheTest, WhatTheCacheHasNoRoomForGoesHome) {
+  const size_t c = ClassOf(64);
+  const size_t batch = kSizeClasses[c].batch;
+  CpuCaches::Refill(c);  // all but one of the slots are taken
+  CpuCaches::Refill(c);
+  EXPECT_EQ(Out(c), 2 + batch);
+  EXPECT_EQ(CpuCaches::CachedBytes(), batch * 64);
+}
+
 TEST_P(CpuCacheTest, ClassesDoNotMix) {
   std::vector<void*> blocks(kCachedClasses);
   for (size_t c = 0; c < kCachedClasses; ++c) {

@@ -45,8 +45,9 @@ class PageHeapTest : public ::testing::Test {
   // The free run that a granule is the first of, in granules; 0: none begins there.
   static size_t RunAt(size_t granule) {
     Span* span = PageMap::At(granule);
-    if (span->kind != SpanKind::kFree || PageMap::GranuleOf(span->start) != granule) return 0;
-    return static_cast<FreeRun*>(span)->granules;
+    if (span->kind != SpanKind::kFree) return 0;
+    const auto* run = static_cast<FreeRun*>(span);
+    return PageMap::GranuleOf(run->start) == granule ? run->granules : 0;
   }
 
   static constexpr int kNode = 3;
