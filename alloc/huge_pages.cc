@@ -1,13 +1,36 @@
 // huge_pages.cc: see huge_pages.h. A region's state lies with the first of its granules.
 #include "alloc/huge_pages.h"
 
+#include "alloc/clock.h"
 #include "alloc/os.h"
 
 namespace neap {
 namespace {
 
 constexpr size_t kBytes = HugePages::kGranules * kGranuleSize;
+// Of CPU time for one, over the latest eight or so. Usual are 100,000, and 4,500,000 where a host has taken the memory
+// back; 512 small faults take 200,000 to 800,000.
+constexpr uint64_t kDearNs = 1'000'000;
+constexpr uint64_t kCountedNs = 8'000'000;  // of one that took longer
+constexpr uint32_t kRefusals = 4;           // in a row. One alone: small pages lay there before
+constexpr uint32_t kProbeEveryMs = 1000;
+constexpr uint32_t kShortestBarMs = 1000, kLongestBarMs = 64'000;
 constexpr size_t kSplitsAtATime = 64;  // about 20 ms
+
+constinit std::atomic<uint32_t> g_barred_at{0}, g_bar_ms{0};  // not wanted for so long since then
+constinit std::atomic<uint32_t> g_probed_at{0};
+constinit std::atomic<uint64_t> g_usual_ns{0};
+constinit std::atomic<uint32_t> g_refusals{0};
+
+// The first that is asked for afterwards decides.
+void Bar() {
+  const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
+  g_barred_at.store(NowMs(), std::memory_order_relaxed);
+  g_bar_ms.store(bar < kShortestBarMs  ? kShortestBarMs
+                 : bar < kLongestBarMs ? bar * 2
+                                       : bar,
+                 std::memory_order_relaxed);
+}
 
 // Under the release lock.
 constinit size_t g_partly = 0;  // regions in that state
@@ -33,19 +56,57 @@ void HugePages::Off() {
   Os::SetHuge(reinterpret_cast<void*>(PageMap::AddressOf(0)), PageMap::Granules() << kGranuleShift, false);
 }
 
+bool HugePages::Wanted() {
+  const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
+  return bar < kShortestBarMs || NowMs() - g_barred_at.load(std::memory_order_relaxed) >= bar;
+}
+
+void HugePages::Judge(bool came, uint64_t cpu_ns) {
+  if (came) {
+    const uint64_t counted = cpu_ns < kCountedNs ? cpu_ns : kCountedNs;
+    const uint64_t usual = g_usual_ns.load(std::memory_order_relaxed) / 8 * 7 + counted / 8;
+    g_usual_ns.store(usual < kDearNs ? usual : kDearNs, std::memory_order_relaxed);
+    g_refusals.store(0, std::memory_order_relaxed);
+    in_use_.store(true, std::memory_order_relaxed);
+    const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
+    if (usual >= kDearNs)
+      Bar();
+    else if (bar != 0)
+      g_bar_ms.store(bar / 2, std::memory_order_relaxed);
+  } else if (g_refusals.load(std::memory_order_relaxed) + 1 < kRefusals) {
+    g_refusals.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    in_use_.store(false, std::memory_order_relaxed);
+    Bar();
+  }
+}
+
+bool HugePages::TouchOne(uintptr_t begin) {
+  const uint64_t before = Os::ThreadCpuNs();
+  *reinterpret_cast<volatile char*>(begin) = 0;
+  const uint64_t cpu_ns = Os::ThreadCpuNs() - before;
+  const bool came = Os::ResidentPages(reinterpret_cast<char*>(begin) + kBytes / 2, 1) == 1;
+  Judge(came, cpu_ns);
+  return came;
+}
+
 bool HugePages::Touch(size_t first, size_t granules) {
   for (size_t g = first; g < first + granules; g += kGranules) {
-    auto* region = reinterpret_cast<volatile char*>(PageMap::AddressOf(g));
-    *region = 0;
-    if (Os::ResidentPages(const_cast<char*>(region) + kBytes / 2, 1) == 0) {
-      // With it the regions before: of a run that is clean no page is resident.
-      auto* begin = reinterpret_cast<char*>(PageMap::AddressOf(first));
-      const Range range = {begin, static_cast<size_t>(region - begin) + kPageSize};
-      Os::Release(&range, 1);
-      return false;
-    }
+    if (TouchOne(PageMap::AddressOf(g))) continue;
+    // With it the regions before: of a run that is clean no page is resident.
+    const Range range = {reinterpret_cast<void*>(PageMap::AddressOf(first)),
+                         ((g - first) << kGranuleShift) + kPageSize};
+    Os::Release(&range, 1);
+    return false;
   }
   return true;
+}
+
+void HugePages::Probe(uintptr_t begin) {
+  uint32_t last = g_probed_at.load(std::memory_order_relaxed);
+  const uint32_t now = NowMs();
+  if (now - last < kProbeEveryMs || !g_probed_at.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  if (Os::ResidentPages(reinterpret_cast<void*>(begin), 1) == 0) TouchOne(begin);
 }
 
 void HugePages::NoteHuge(size_t first, size_t granules) {

@@ -40,6 +40,7 @@ struct Os {
   static uint64_t MonotonicNs();
   static uint64_t RealtimeNs();
   static uint64_t ProcessCpuNs();
+  static uint64_t ThreadCpuNs();
 
   // ---- CPUs and nodes.
   static int PossibleCpus();  // highest CPU number + 1
@@ -103,6 +104,7 @@ concept OperatingSystem = requires(void* p, size_t n, const Range* ranges, uint3
   { T::ResidentPages(p, n) } -> std::same_as<size_t>;
   { T::MonotonicNs() } -> std::same_as<uint64_t>;
   { T::ProcessCpuNs() } -> std::same_as<uint64_t>;
+  { T::ThreadCpuNs() } -> std::same_as<uint64_t>;
   { T::FenceRseq() } -> std::same_as<int>;
   { T::ReadFile(text, static_cast<char*>(p), n) } -> std::same_as<long>;
   { T::FutexWait(word, 0u, uint64_t{}, true) } -> std::same_as<int>;

@@ -199,6 +199,7 @@ void Os::BindToNode(void* address, size_t bytes, int node) {
 uint64_t Os::MonotonicNs() { return Nanoseconds(CLOCK_MONOTONIC_COARSE); }
 uint64_t Os::RealtimeNs() { return Nanoseconds(CLOCK_REALTIME); }
 uint64_t Os::ProcessCpuNs() { return Nanoseconds(CLOCK_PROCESS_CPUTIME_ID); }
+uint64_t Os::ThreadCpuNs() { return Nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 // ---- CPUs and nodes.
 

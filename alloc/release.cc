@@ -27,7 +27,8 @@ constexpr uint64_t kLimitedTickNs = 1'000'000'000;
 constexpr uint32_t kDrainEveryMs = 20;
 constexpr uint32_t kReadLimitEveryMs = 250;
 // While frees come in this fast, releasing beside them costs both: TLB shootdowns, and huge pages split under the
-// program's reads. A burst is let finish, for so long at most.
+// program's reads. A burst is let finish, for so long at most. Small pages take longer to give back, and are begun with
+// at once.
 constexpr size_t kBurstPagesPerMs = (512u << 10) / kPageSize;  // that become dirty
 constexpr uint32_t kPatienceMs = 250;
 constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
@@ -187,7 +188,7 @@ bool Releaser::TickLocked() {
   const uint32_t age =
       g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, headroom, level});
   uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
-  if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0)
+  if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0 || !HugePages::InUse())
     burst_ms = 0;
   else if (burst_ms == 0)
     burst_ms = now;

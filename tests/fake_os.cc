@@ -26,7 +26,6 @@ namespace neap {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr int kMremapDontunmap = 4;
 constexpr unsigned long kAtRseqFeatureSize = 27;
 
 // The thread sanitizer has its shadow where the first places of the window are; below this is the program's.
@@ -201,6 +200,10 @@ void* Os::Map(void* address, size_t bytes) {
   void* memory =
       mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
+  if (address != nullptr && memory != address) {  // what does not know the flag takes the address for a hint
+    munmap(memory, bytes);
+    return nullptr;
+  }
   fake.mappings_[reinterpret_cast<uintptr_t>(memory)] = bytes;
   return memory;
 }
@@ -223,8 +226,15 @@ int Os::MovePages(void* from, size_t bytes, void* to) {
   std::lock_guard lock(fake.mutex_);
   if (!Covers(fake.mappings_, from, bytes)) Impossible("MovePages from", from, bytes);
   if (!Covers(fake.mappings_, to, bytes)) Impossible("MovePages to", to, bytes);
-  void* moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | kMremapDontunmap, to);
-  return moved == MAP_FAILED ? -errno : 0;
+  // By copying: an emulator of another processor takes the pages' old place for unmapped after a real move.
+  madvise(to, bytes, MADV_DONTNEED);
+  for (size_t at = 0; at < bytes; at += kPageSize) {
+    unsigned char resident = 0;
+    mincore(static_cast<char*>(from) + at, kPageSize, &resident);
+    if ((resident & 1) != 0) memcpy(static_cast<char*>(to) + at, static_cast<char*>(from) + at, kPageSize);
+  }
+  madvise(from, bytes, MADV_DONTNEED);
+  return 0;
 }
 
 size_t Os::Release(const Range* ranges, size_t count) {
@@ -262,7 +272,7 @@ void Os::SetHuge(void* address, size_t bytes, bool huge) {
   std::lock_guard lock(fake.mutex_);
   if (huge && !Covers(fake.mappings_, address, bytes)) Impossible("SetHuge", address, bytes);
   fake.advice_.push_back({{address, bytes}, huge});
-  madvise(address, bytes, MADV_NOHUGEPAGE);
+  madvise(address, bytes, huge && fake.has_huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 void Os::BindToNode(void* address, size_t bytes, int node) {
@@ -277,6 +287,7 @@ void Os::BindToNode(void* address, size_t bytes, int node) {
 uint64_t Os::MonotonicNs() { return Fake().monotonic_ns; }
 uint64_t Os::RealtimeNs() { return Fake().realtime_ns; }
 uint64_t Os::ProcessCpuNs() { return Fake().cpu_ns; }
+uint64_t Os::ThreadCpuNs() { return Fake().thread_cpu_ns += Fake().huge_touch_ns; }
 
 // ---- CPUs and nodes.
 

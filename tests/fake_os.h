@@ -58,6 +58,7 @@ class FakeOs {
   // The clocks of the wall; the process uses no CPU meanwhile.
   void AdvanceMs(uint64_t ms);
   void UseCpuMs(uint64_t ms) { cpu_ns += ms * 1'000'000; }
+  uint64_t huge_touch_ns = 0, thread_cpu_ns = 0;  // from one look at the thread's CPU time to the next
 
   // ---- Address space.
   Refusal map, release, move_pages;
@@ -72,6 +73,7 @@ class FakeOs {
   std::vector<HugeAdvice> Advice();
   std::vector<Binding> Bindings();
   std::vector<Range> Split();
+  bool has_huge_pages = false;  // the kernel's own serve, if it has any
   void Forget();
 
   // ---- CPUs and nodes.

@@ -320,8 +320,11 @@ class Waiting {
     std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     std::istringstream fields(text.substr(text.rfind(')') + 2));
     std::string field;
-    for (int i = 3; i <= 22; ++i) fields >> field;
-    image.start_time = std::stoull(field);
+    for (int i = 3; i <= 28; ++i) {
+      fields >> field;
+      if (i == 22) image.start_time = std::stoull(field);
+    }
+    image.stack = std::stoull(field);
     return image;
   }
 
