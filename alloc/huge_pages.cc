@@ -1,6 +1,8 @@
 // huge_pages.cc: see huge_pages.h. A region's state lies with the first of its granules.
 #include "alloc/huge_pages.h"
 
+#include <string.h>
+
 #include "alloc/clock.h"
 #include "alloc/os.h"
 
@@ -13,23 +15,39 @@ constexpr size_t kBytes = HugePages::kGranules * kGranuleSize;
 constexpr uint64_t kDearNs = 1'000'000;
 constexpr uint64_t kCountedNs = 8'000'000;  // of one that took longer
 constexpr uint32_t kRefusals = 4;           // in a row. One alone: small pages lay there before
-constexpr uint32_t kProbeEveryMs = 1000;
 constexpr uint32_t kShortestBarMs = 1000, kLongestBarMs = 64'000;
 constexpr size_t kSplitsAtATime = 64;  // about 20 ms
 
-constinit std::atomic<uint32_t> g_barred_at{0}, g_bar_ms{0};  // not wanted for so long since then
-constinit std::atomic<uint32_t> g_probed_at{0};
+constinit std::atomic<uint32_t> g_barred_at{0}, g_bar_ms{0};  // not fair for so long since then
+constinit std::atomic<uint32_t> g_refusals{0};                // in a row
 constinit std::atomic<uint64_t> g_usual_ns{0};
-constinit std::atomic<uint32_t> g_refusals{0};
 
 // The first that is asked for afterwards decides.
 void Bar() {
   const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
+  const uint32_t longer = bar < kShortestBarMs ? kShortestBarMs : bar * 2;
   g_barred_at.store(NowMs(), std::memory_order_relaxed);
-  g_bar_ms.store(bar < kShortestBarMs  ? kShortestBarMs
-                 : bar < kLongestBarMs ? bar * 2
-                                       : bar,
-                 std::memory_order_relaxed);
+  g_bar_ms.store(longer < kLongestBarMs ? longer : kLongestBarMs, std::memory_order_relaxed);
+}
+
+// Whether one of the machine's balloons has the feature of free page reporting: virtio 1.2, 5.5.3.
+bool HostTakesMemoryBack() {
+  bool reports = false;
+  const auto visit = [](void* found, const char* name) {
+    constexpr char kDriver[] = "/sys/bus/virtio/drivers/virtio_balloon/", kFile[] = "/features";
+    constexpr size_t kReporting = 5;
+    char path[128], features[kReporting + 2];
+    const size_t length = strlen(name);
+    if (strncmp(name, "virtio", 6) != 0 || sizeof(kDriver) + length + sizeof(kFile) > sizeof(path)) return true;
+    memcpy(path, kDriver, sizeof(kDriver) - 1);
+    memcpy(path + sizeof(kDriver) - 1, name, length);
+    memcpy(path + sizeof(kDriver) - 1 + length, kFile, sizeof(kFile));
+    if (Os::ReadFile(path, features, sizeof(features)) <= static_cast<long>(kReporting)) return true;
+    *static_cast<bool*>(found) = features[kReporting] == '1';  // one character a bit
+    return !*static_cast<bool*>(found);
+  };
+  Os::ForEachFile("/sys/bus/virtio/drivers/virtio_balloon", visit, &reports);
+  return reports;
 }
 
 // Under the release lock.
@@ -56,43 +74,51 @@ void HugePages::Off() {
   Os::SetHuge(reinterpret_cast<void*>(PageMap::AddressOf(0)), PageMap::Granules() << kGranuleShift, false);
 }
 
-bool HugePages::Wanted() {
+bool HugePages::FairForGrowth() {
   const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
   return bar < kShortestBarMs || NowMs() - g_barred_at.load(std::memory_order_relaxed) >= bar;
 }
 
-void HugePages::Judge(bool came, uint64_t cpu_ns) {
-  if (came) {
-    const uint64_t counted = cpu_ns < kCountedNs ? cpu_ns : kCountedNs;
-    const uint64_t usual = g_usual_ns.load(std::memory_order_relaxed) / 8 * 7 + counted / 8;
-    g_usual_ns.store(usual < kDearNs ? usual : kDearNs, std::memory_order_relaxed);
-    g_refusals.store(0, std::memory_order_relaxed);
-    in_use_.store(true, std::memory_order_relaxed);
-    const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
-    if (usual >= kDearNs)
-      Bar();
-    else if (bar != 0)
-      g_bar_ms.store(bar / 2, std::memory_order_relaxed);
-  } else if (g_refusals.load(std::memory_order_relaxed) + 1 < kRefusals) {
-    g_refusals.fetch_add(1, std::memory_order_relaxed);
-  } else {
-    in_use_.store(false, std::memory_order_relaxed);
-    Bar();
+bool HugePages::FairForBlocks() {
+  enum : uint8_t { kUnknown, kFair, kDear };
+  static constinit std::atomic<uint8_t> price{kUnknown};
+  if (price.load(std::memory_order_relaxed) == kUnknown) {
+    price.store(HostTakesMemoryBack() ? kDear : kFair, std::memory_order_relaxed);
   }
+  return price.load(std::memory_order_relaxed) == kFair;
 }
 
-bool HugePages::TouchOne(uintptr_t begin) {
-  const uint64_t before = Os::ThreadCpuNs();
-  *reinterpret_cast<volatile char*>(begin) = 0;
-  const uint64_t cpu_ns = Os::ThreadCpuNs() - before;
-  const bool came = Os::ResidentPages(reinterpret_cast<char*>(begin) + kBytes / 2, 1) == 1;
-  Judge(came, cpu_ns);
-  return came;
+void HugePages::NotePrice(bool came, uint64_t cpu_ns) {
+  if (!came) {
+    if (g_refusals.load(std::memory_order_relaxed) + 1 < kRefusals) {
+      g_refusals.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      in_use_.store(false, std::memory_order_relaxed);
+      Bar();
+    }
+    return;
+  }
+  in_use_.store(true, std::memory_order_relaxed);
+  g_refusals.store(0, std::memory_order_relaxed);
+  const uint64_t counted = cpu_ns < kCountedNs ? cpu_ns : kCountedNs;
+  const uint64_t usual = g_usual_ns.load(std::memory_order_relaxed) / 8 * 7 + counted / 8;
+  g_usual_ns.store(usual < kDearNs ? usual : kDearNs, std::memory_order_relaxed);
+  const uint32_t bar = g_bar_ms.load(std::memory_order_relaxed);
+  if (usual >= kDearNs)
+    Bar();
+  else if (bar != 0)
+    g_bar_ms.store(bar / 2, std::memory_order_relaxed);
 }
 
 bool HugePages::Touch(size_t first, size_t granules) {
   for (size_t g = first; g < first + granules; g += kGranules) {
-    if (TouchOne(PageMap::AddressOf(g))) continue;
+    auto* region = reinterpret_cast<volatile char*>(PageMap::AddressOf(g));
+    const uint64_t before = Os::ThreadCpuNs();
+    *region = 0;
+    const uint64_t cpu_ns = Os::ThreadCpuNs() - before;
+    const bool came = Os::ResidentPages(const_cast<char*>(region) + kBytes / 2, 1) == 1;
+    NotePrice(came, cpu_ns);
+    if (came) continue;
     // With it the regions before: of a run that is clean no page is resident.
     const Range range = {reinterpret_cast<void*>(PageMap::AddressOf(first)),
                          ((g - first) << kGranuleShift) + kPageSize};
@@ -100,13 +126,6 @@ bool HugePages::Touch(size_t first, size_t granules) {
     return false;
   }
   return true;
-}
-
-void HugePages::Probe(uintptr_t begin) {
-  uint32_t last = g_probed_at.load(std::memory_order_relaxed);
-  const uint32_t now = NowMs();
-  if (now - last < kProbeEveryMs || !g_probed_at.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
-  if (Os::ResidentPages(reinterpret_cast<void*>(begin), 1) == 0) TouchOne(begin);
 }
 
 void HugePages::NoteHuge(size_t first, size_t granules) {

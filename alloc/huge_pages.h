@@ -23,17 +23,16 @@ class HugePages {
   static bool StillOn(uint32_t epoch) { return epoch == epoch_.load(std::memory_order_relaxed); }
   static void Off();
 
-  // Not for a while after the kernel had none to give, or gave one at the price of the small faults that it saves: it
-  // had to move pages first, or to wait for a host that takes free memory back from its virtual machines.
-  static bool Wanted();
+  // Not for a while after the kernel had none to give, or gave them at the price of the small faults that they save.
+  static bool FairForGrowth();
+  // Not where a host takes back what its virtual machine has not used for some seconds: of the machine's free memory it
+  // takes the large pieces, so that huge pages have to wait for it, and small ones do not.
+  static bool FairForBlocks();
   // The last that was asked for came.
   static bool InUse() { return in_use_.load(std::memory_order_relaxed); }
 
   // Touches each region of the run, which is on and clean: false if the kernel gave it no huge pages.
   static bool Touch(size_t first, size_t granules);
-  // Once a second at most, touches the huge page at `begin`, which is on, if it is clean: what large blocks cost shows
-  // only when the program touches them.
-  static void Probe(uintptr_t begin);
 
   // The regions that lie wholly in the run are huge pages now, or may become so when touched.
   static void NoteHuge(size_t first, size_t granules);
@@ -47,8 +46,7 @@ class HugePages {
  private:
   enum State : uint8_t { kSmall, kHuge, kPartly };
   static std::atomic<uint8_t>& StateOf(size_t region);
-  static bool TouchOne(uintptr_t begin);
-  static void Judge(bool came, uint64_t cpu_ns);
+  static void NotePrice(bool came, uint64_t cpu_ns);
   static inline constinit std::atomic<uint32_t> epoch_{1};  // 0 is never good
   static inline constinit std::atomic<bool> on_{false};
   static inline constinit std::atomic<bool> in_use_{false};

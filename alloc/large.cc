@@ -126,7 +126,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   const size_t bytes = size == 0 ? kPageSize : RoundToPages(size);
   const size_t granules = GranulesFor(bytes);
   if (!LimitGate::Pass(bytes)) return nullptr;
-  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::Wanted();
+  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks();
   const size_t preferred = huge && alignment < kHugePage ? kHugePage : alignment;
 
   auto* span = Metadata::New<LargeSpan>();
@@ -157,8 +157,6 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   span->bytes = bytes;
   const size_t slack = TakePages(first, 0, granules, bytes, bytes, zeroed);
   if (huge) AdviseHuge(span->start, bytes, true);
-  // What is asked for as zeros may be meant to stay untouched.
-  if (huge && !zeroed && span->start % kHugePage == 0) HugePages::Probe(span->start);
   Enlist(span, slack);
   PageMap::Set(first, span);
   return reinterpret_cast<void*>(span->start);
@@ -232,7 +230,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     span->granules += more;
     span->bytes = bytes;
     Enlist(span, TakePages(first, last, span->granules, bytes, growth, false));
-    if (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::Wanted()) span->huge = true;
+    if (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks()) span->huge = true;
     if (span->huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
     return block;
   }

@@ -252,7 +252,7 @@ bool PageHeap::PopulateFor(size_t granules) {
   const bool grown = heap >= kGrownHeap;
   if (growth_.pages.load(std::memory_order_relaxed) < (grown ? kBurstPages : kFastPages)) return false;
   if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > (grown ? kBurstMs : kFastMs)) return false;
-  if (!HugePages::Wanted()) return false;
+  if (!HugePages::FairForGrowth()) return false;
   if (granules > 1) {
     size_t touched = 0;
     for (const auto& probe : growth_.probes) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "alloc/cache_header.h"
 
@@ -335,7 +336,23 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
 // No directory can be written.
 void* Os::MapSharedFile(const char*, size_t, size_t) { return nullptr; }
 bool Os::Populate(void*, size_t) { return true; }
-void Os::ForEachFile(const char*, bool (*)(void*, const char*), void*) {}
+
+void Os::ForEachFile(const char* directory, bool (*visit)(void*, const char*), void* context) {
+  FakeOs& fake = Fake();
+  const std::string prefix = std::string(directory) + "/";
+  std::set<std::string> names;
+  {
+    std::lock_guard lock(fake.mutex_);
+    for (const auto& [path, text] : fake.files_) {
+      if (path.starts_with(prefix))
+        names.insert(path.substr(prefix.size(), path.find('/', prefix.size()) - prefix.size()));
+    }
+  }
+  for (const std::string& name : names) {
+    if (!visit(context, name.c_str())) return;
+  }
+}
+
 int Os::UnlinkFile(const char*) { return -EROFS; }
 int Os::OpenForEvents(const char*, const char*) { return -EROFS; }
 int Os::OpenEventFd() { return -EMFILE; }
