@@ -51,7 +51,6 @@ bool HostTakesMemoryBack() {
 }
 
 // Under the release lock.
-constinit size_t g_partly = 0;  // regions in that state
 constinit size_t g_cursor = 0;  // the region to look at next
 
 }  // namespace
@@ -136,33 +135,37 @@ void HugePages::NoteHuge(size_t first, size_t granules) {
   }
 }
 
-void HugePages::NoteReleased(uintptr_t begin, size_t bytes) {
+size_t HugePages::NoteReleased(uintptr_t begin, size_t bytes) {
   const uintptr_t end = begin + bytes;
   const size_t last = PageMap::GranuleOf(end - 1) / kGranules;
+  size_t uncharged = bytes;
   for (size_t region = PageMap::GranuleOf(begin) / kGranules; region <= last; ++region) {
     std::atomic<uint8_t>& state = StateOf(region);
     const uint8_t was = state.load(std::memory_order_relaxed);
     if (was == kSmall) continue;
-    const uintptr_t region_begin = PageMap::AddressOf(region * kGranules);
-    const bool whole = begin <= region_begin && end >= region_begin + kBytes;
+    const uintptr_t region_begin = PageMap::AddressOf(region * kGranules), region_end = region_begin + kBytes;
+    const bool whole = begin <= region_begin && end >= region_end;
     const uint8_t now = whole ? kSmall : kPartly;
-    g_partly += (now == kPartly) - (was == kPartly);
+    partly_.store(partly_.load(std::memory_order_relaxed) + (now == kPartly) - (was == kPartly),
+                  std::memory_order_relaxed);
     state.store(now, std::memory_order_relaxed);
+    if (!whole) uncharged -= (end < region_end ? end : region_end) - (begin > region_begin ? begin : region_begin);
   }
+  return uncharged;
 }
 
 bool HugePages::SplitSome() {
   const size_t regions = PageMap::Granules() / kGranules;
-  for (size_t looked = 0, split = 0; g_partly > 0 && split < kSplitsAtATime && looked < regions; ++looked) {
+  for (size_t looked = 0, split = 0; HoardedBytes() > 0 && split < kSplitsAtATime && looked < regions; ++looked) {
     if (g_cursor >= regions) g_cursor = 0;
     const size_t region = g_cursor++;
     if (StateOf(region).load(std::memory_order_relaxed) != kPartly) continue;
     StateOf(region).store(kSmall, std::memory_order_relaxed);
-    --g_partly;
+    partly_.store(partly_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     ++split;
     Os::SplitHuge(reinterpret_cast<void*>(PageMap::AddressOf(region * kGranules)), kBytes);
   }
-  return g_partly > 0;
+  return HoardedBytes() > 0;
 }
 
 }  // namespace neap

@@ -37,11 +37,14 @@ class HugePages {
   // The regions that lie wholly in the run are huge pages now, or may become so when touched.
   static void NoteHuge(size_t first, size_t granules);
 
-  // Pages of [begin, begin + bytes) have been given back. Under the release lock.
-  static void NoteReleased(uintptr_t begin, size_t bytes);
+  // Pages of [begin, begin + bytes) have been given back. How many bytes the container is charged less for it: none for
+  // a part of a huge page. Under the release lock.
+  static size_t NoteReleased(uintptr_t begin, size_t bytes);
 
   // Splits some of the regions of which a part has been given back; false if none is left. Under the release lock.
   static bool SplitSome();
+  // That the container may be charged beyond what is resident, until the regions are split.
+  static size_t HoardedBytes() { return partly_.load(std::memory_order_relaxed) * kPages * kPageSize; }
 
  private:
   enum State : uint8_t { kSmall, kHuge, kPartly };
@@ -50,6 +53,7 @@ class HugePages {
   static inline constinit std::atomic<uint32_t> epoch_{1};  // 0 is never good
   static inline constinit std::atomic<bool> on_{false};
   static inline constinit std::atomic<bool> in_use_{false};
+  static inline constinit std::atomic<size_t> partly_{0};  // regions in that state; written under the release lock
 };
 
 }  // namespace neap

@@ -6,6 +6,7 @@
 #include "alloc/config.h"
 #include "alloc/consumers.h"
 #include "alloc/fork.h"
+#include "alloc/huge_pages.h"
 #include "alloc/limit.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
@@ -84,6 +85,8 @@ bool LimitGate::PassSlow(size_t bytes) {
   Releaser::Publish();
   if (headroom == kNoLimit) return true;
   Releaser::StartThread();
+  // The reading leaves out what huge pages hoard, which the kernel could free but does not before it kills.
+  if (HugePages::HoardedBytes() > headroom / 8) Releaser::SplitHugePages();
   if (level > 0 || headroom < bytes) {
     Releaser::ReclaimNow();
     level = Refresh();

@@ -31,7 +31,8 @@ constexpr uint32_t kReadLimitEveryMs = 250;
 // at once.
 constexpr size_t kBurstPagesPerMs = (512u << 10) / kPageSize;  // that become dirty
 constexpr uint32_t kPatienceMs = 250;
-constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
+constexpr uint64_t kShareOfHeadroom = 8;  // that what waits may be
+constexpr size_t kIdleCache = 64 << 10;   // bytes in CPU caches that are not worth another tick
 
 constinit Mutex g_lock;  // the batch, and that each page is on its way back once
 constinit ReleaseBatch g_batch;
@@ -90,10 +91,7 @@ void AnswerShrinkOrder() {
   AnswerShrink(number, freed);
 }
 
-void NoteReleased(size_t bytes) {
-  g_released.fetch_add(bytes, std::memory_order_relaxed);
-  LimitGate::NoteRelease(bytes);
-}
+void NoteReleased(size_t bytes) { g_released.fetch_add(bytes, std::memory_order_relaxed); }
 
 // A normal exit; programs' own exit handlers have run.
 [[gnu::destructor]] void CloseAtExit() {
@@ -154,10 +152,14 @@ size_t Releaser::ReclaimNow() {
   Hardened::EmptyQuarantine();
   CpuCaches::Drain(CpuCaches::Which::kAll);
   const size_t released = ReleaseAt(NowMs());
+  SplitHugePages();
+  return released;
+}
+
+void Releaser::SplitHugePages() {
   MutexLock lock(g_lock);
   while (HugePages::SplitSome()) {
   }
-  return released;
 }
 
 bool Releaser::Tick() {
@@ -193,8 +195,7 @@ bool Releaser::TickLocked() {
   else if (burst_ms == 0)
     burst_ms = now;
   g_burst_ms.store(burst_ms, std::memory_order_relaxed);
-  const bool in_burst =
-      burst_ms != 0 && now - burst_ms < kPatienceMs && ledger.dirty <= Decay::MostIdle(ledger.live, headroom);
+  const bool in_burst = burst_ms != 0 && now - burst_ms < kPatienceMs && ledger.dirty <= headroom / kShareOfHeadroom;
   if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();
@@ -204,7 +205,7 @@ bool Releaser::TickLocked() {
   AnswerShrinkOrder();
   PublishLedger(ReadLedger(), Os::RealtimeNs());
   bool to_split = false;
-  if (ledger.dirty == 0) {
+  if (ledger.dirty == 0 || HugePages::HoardedBytes() > headroom / kShareOfHeadroom) {
     MutexLock release(g_lock);
     to_split = HugePages::SplitSome();
   }

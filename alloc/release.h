@@ -63,6 +63,8 @@ class Releaser {
   static void ReleaseRun(size_t first, size_t granules);
   // Everything that holds no live block, the caches included.
   static size_t ReclaimNow();
+  // All of which a part has been given back.
+  static void SplitHugePages();
 
   static uint64_t ReleasedBytes();
   static uint64_t Purges();

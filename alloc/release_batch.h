@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "alloc/huge_pages.h"
+#include "alloc/limit_gate.h"
 #include "alloc/os.h"
 #include "alloc/size_classes.h"
 
@@ -43,9 +44,11 @@ class ReleaseBatch {
     if (count_ == 0) return;
     HugePages::Off();
     Os::Release(ranges_, count_);
+    size_t uncharged = 0;
     for (size_t i = 0; i < count_; ++i) {
-      HugePages::NoteReleased(reinterpret_cast<uintptr_t>(ranges_[i].begin), ranges_[i].bytes);
+      uncharged += HugePages::NoteReleased(reinterpret_cast<uintptr_t>(ranges_[i].begin), ranges_[i].bytes);
     }
+    LimitGate::NoteRelease(uncharged);
     count_ = 0;
   }
 
