@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/heap.h"
+#include "alloc/release.h"
 #include "tests/fake_os.h"
 
 namespace neap {
@@ -84,6 +85,27 @@ TEST_F(HugePagesTest, LargeBlocksHaveNoneWhereTheHostTakesFreeMemoryBack) {
   void* grown = Reallocate(Allocate(kMiB), 16 * kMiB);
   EXPECT_EQ(Advised(), 0u);
   Free(grown);
+}
+
+// What is charged to the container, as the kernel counts it: a part of a huge page stays charged until it is split.
+TEST_F(HugePagesTest, WhatIsGivenBackOfAHugePageIsHoardedUntilItIsSplit) {
+  Free(Allocate(1));
+  constexpr size_t kHuge = 2 * kMiB;
+  const uintptr_t begin = PageMap::AddressOf(0);
+  ASSERT_GE(PageMap::Granules(), 2 * HugePages::kGranules);
+  MutexLock lock(Releaser::lock());
+  EXPECT_EQ(HugePages::NoteReleased(begin, kPageSize), kPageSize);
+  HugePages::NoteHuge(0, 2 * HugePages::kGranules);
+  EXPECT_EQ(HugePages::HoardedBytes(), 0u);
+  EXPECT_EQ(HugePages::NoteReleased(begin + kHuge, kPageSize), 0u);
+  EXPECT_EQ(HugePages::HoardedBytes(), kHuge);
+  // All of the first, and a part of the second.
+  EXPECT_EQ(HugePages::NoteReleased(begin, kHuge + kPageSize), kHuge);
+  EXPECT_EQ(HugePages::HoardedBytes(), kHuge);
+  EXPECT_FALSE(HugePages::SplitSome());
+  EXPECT_EQ(HugePages::HoardedBytes(), 0u);
+  ASSERT_EQ(Fake().Split().size(), 1u);
+  EXPECT_EQ(HugePages::NoteReleased(begin + kHuge, kPageSize), kPageSize);
 }
 
 }  // namespace
