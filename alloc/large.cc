@@ -126,7 +126,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   const size_t bytes = size == 0 ? kPageSize : RoundToPages(size);
   const size_t granules = GranulesFor(bytes);
   if (!LimitGate::Pass(bytes)) return nullptr;
-  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks();
+  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlock(bytes);
   const size_t preferred = huge && alignment < kHugePage ? kHugePage : alignment;
 
   auto* span = Metadata::New<LargeSpan>();
@@ -178,6 +178,7 @@ void Large::FreeAtOnce(LargeSpan* span) {
 Large::Granules Large::Leave(LargeSpan* span) {
   const size_t first = PageMap::GranuleOf(span->start);
   const size_t bytes = span->bytes;
+  if (bytes >= kHugeBlock) HugePages::NoteBlockFreed(bytes);
   // Of two threads that free it at once one comes too late.
   if (PageMap::Exchange(first, &PageMap::no_span) != span) {
     Misuse::DoubleFree(reinterpret_cast<void*>(PageMap::AddressOf(first)), bytes);
@@ -230,7 +231,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     span->granules += more;
     span->bytes = bytes;
     Enlist(span, TakePages(first, last, span->granules, bytes, growth, false));
-    if (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks()) span->huge = true;
+    if (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlock(growth)) span->huge = true;
     if (span->huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
     return block;
   }
