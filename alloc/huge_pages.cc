@@ -15,15 +15,12 @@ constexpr size_t kBytes = HugePages::kGranules * kGranuleSize;
 constexpr uint64_t kDearNs = 1'000'000;
 constexpr uint64_t kCountedNs = 8'000'000;  // of one that took longer
 constexpr uint32_t kRefusals = 4;           // in a row. One alone: small pages lay there before
-constexpr uint32_t kFreshMs = 1000;         // half of what the balloon waits
 constexpr uint32_t kShortestBarMs = 1000, kLongestBarMs = 64'000;
 constexpr size_t kSplitsAtATime = 64;  // about 20 ms
 
 constinit std::atomic<uint32_t> g_barred_at{0}, g_bar_ms{0};  // not fair for so long since then
 constinit std::atomic<uint32_t> g_refusals{0};                // in a row
 constinit std::atomic<uint64_t> g_usual_ns{0};
-constinit std::atomic<size_t> g_freed{0};  // bytes of large blocks, since
-constinit std::atomic<uint32_t> g_freed_at{0};
 
 // The first that is asked for afterwards decides.
 void Bar() {
@@ -81,25 +78,13 @@ bool HugePages::FairForGrowth() {
   return bar < kShortestBarMs || NowMs() - g_barred_at.load(std::memory_order_relaxed) >= bar;
 }
 
-bool HugePages::FairForBlock(size_t bytes) {
+bool HugePages::FairForBlocks() {
   enum : uint8_t { kUnknown, kFair, kDear };
   static constinit std::atomic<uint8_t> price{kUnknown};
   if (price.load(std::memory_order_relaxed) == kUnknown) {
     price.store(HostTakesMemoryBack() ? kDear : kFair, std::memory_order_relaxed);
   }
-  if (price.load(std::memory_order_relaxed) == kFair) return true;
-  size_t freed = g_freed.load(std::memory_order_relaxed);
-  if (freed < bytes || NowMs() - g_freed_at.load(std::memory_order_relaxed) > kFreshMs) return false;
-  return g_freed.compare_exchange_strong(freed, freed - bytes, std::memory_order_relaxed);
-}
-
-void HugePages::NoteBlockFreed(size_t bytes) {
-  const uint32_t now = NowMs();
-  if (now - g_freed_at.load(std::memory_order_relaxed) > kFreshMs) {
-    g_freed_at.store(now, std::memory_order_relaxed);
-    g_freed.store(0, std::memory_order_relaxed);
-  }
-  g_freed.fetch_add(bytes, std::memory_order_relaxed);
+  return price.load(std::memory_order_relaxed) == kFair;
 }
 
 void HugePages::NotePrice(bool came, uint64_t cpu_ns) {

@@ -25,11 +25,9 @@ class HugePages {
 
   // Not for a while after the kernel had none to give, or gave them at the price of the small faults that they save.
   static bool FairForGrowth();
-  // For `bytes` of a large block. Not where a host takes back what its virtual machine has not used for some seconds:
-  // of the machine's free memory it takes the large pieces, so that huge pages have to wait for it, and small ones do
-  // not. There only for as much as large blocks have freed within the last second.
-  static bool FairForBlock(size_t bytes);
-  static void NoteBlockFreed(size_t bytes);
+  // Not where a host takes back what its virtual machine has not used for some seconds: of the machine's free memory it
+  // takes the large pieces, so that huge pages have to wait for it, and small ones do not.
+  static bool FairForBlocks();
   // The last that was asked for came.
   static bool InUse() { return in_use_.load(std::memory_order_relaxed); }
 

@@ -126,7 +126,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   const size_t bytes = size == 0 ? kPageSize : RoundToPages(size);
   const size_t granules = GranulesFor(bytes);
   if (!LimitGate::Pass(bytes)) return nullptr;
-  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlock(bytes);
+  const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks();
   const size_t preferred = huge && alignment < kHugePage ? kHugePage : alignment;
 
   auto* span = Metadata::New<LargeSpan>();
@@ -178,7 +178,6 @@ void Large::FreeAtOnce(LargeSpan* span) {
 Large::Granules Large::Leave(LargeSpan* span) {
   const size_t first = PageMap::GranuleOf(span->start);
   const size_t bytes = span->bytes;
-  if (bytes >= kHugeBlock) HugePages::NoteBlockFreed(bytes);
   // Of two threads that free it at once one comes too late.
   if (PageMap::Exchange(first, &PageMap::no_span) != span) {
     Misuse::DoubleFree(reinterpret_cast<void*>(PageMap::AddressOf(first)), bytes);
@@ -223,6 +222,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
 
   const size_t growth = bytes - span->bytes;
   if (!LimitGate::Pass(growth) || !arena->Charge(growth)) return nullptr;
+  const bool huge = span->huge || (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks());
   const size_t more = granules > span->granules ? granules - span->granules : 0;
   if (more == 0 || heap.AllocateAt(first + span->granules, more)) {
     arena->RemoveLarge(span);
@@ -231,8 +231,8 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     span->granules += more;
     span->bytes = bytes;
     Enlist(span, TakePages(first, last, span->granules, bytes, growth, false));
-    if (bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlock(growth)) span->huge = true;
-    if (span->huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
+    span->huge = huge;
+    if (huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
     return block;
   }
 
@@ -245,10 +245,9 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     arena->Uncharge(growth);
     return nullptr;
   }
-  if (span->huge) {
-    AdviseHuge(span->start, span->granules << kGranuleShift, false);
-    AdviseHuge(moved, bytes, true);
-  }
+  if (span->huge) AdviseHuge(span->start, span->granules << kGranuleShift, false);
+  if (huge) AdviseHuge(moved, bytes, true);
+  span->huge = huge;
   // Nothing of the block's old pages is resident; its slack may be, and goes with its granules.
   PageMap::Set(first, &PageMap::no_span);
   arena->RemoveLarge(span);
