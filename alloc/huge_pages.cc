@@ -16,6 +16,7 @@ constexpr uint64_t kDearNs = 1'000'000;
 constexpr uint64_t kCountedNs = 8'000'000;  // of one that took longer
 constexpr uint32_t kRefusals = 4;           // in a row. One alone: small pages lay there before
 constexpr uint32_t kShortestBarMs = 1000, kLongestBarMs = 64'000;
+constexpr const char* kBalloon = "/sys/bus/virtio/drivers/virtio_balloon";
 constexpr size_t kSplitsAtATime = 64;  // about 20 ms
 
 constinit std::atomic<uint32_t> g_barred_at{0}, g_bar_ms{0};  // not fair for so long since then
@@ -34,19 +35,21 @@ void Bar() {
 bool HostTakesMemoryBack() {
   bool reports = false;
   const auto visit = [](void* found, const char* name) {
-    constexpr char kDriver[] = "/sys/bus/virtio/drivers/virtio_balloon/", kFile[] = "/features";
     constexpr size_t kReporting = 5;
     char path[128], features[kReporting + 2];
-    const size_t length = strlen(name);
-    if (strncmp(name, "virtio", 6) != 0 || sizeof(kDriver) + length + sizeof(kFile) > sizeof(path)) return true;
-    memcpy(path, kDriver, sizeof(kDriver) - 1);
-    memcpy(path + sizeof(kDriver) - 1, name, length);
-    memcpy(path + sizeof(kDriver) - 1 + length, kFile, sizeof(kFile));
+    if (strncmp(name, "virtio", 6) != 0 || strlen(kBalloon) + strlen(name) + strlen("/features") >= sizeof(path) - 1) {
+      return true;
+    }
+    char* at = path;
+    for (const char* part : {kBalloon, "/", name, "/features"}) {
+      while (*part != 0) *at++ = *part++;
+    }
+    *at = 0;
     if (Os::ReadFile(path, features, sizeof(features)) <= static_cast<long>(kReporting)) return true;
     *static_cast<bool*>(found) = features[kReporting] == '1';  // one character a bit
     return !*static_cast<bool*>(found);
   };
-  Os::ForEachFile("/sys/bus/virtio/drivers/virtio_balloon", visit, &reports);
+  Os::ForEachFile(kBalloon, visit, &reports);
   return reports;
 }
 
