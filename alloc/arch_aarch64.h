@@ -7,20 +7,22 @@ inline void Relax() { asm volatile("yield"); }
 
 inline char* ThreadPointer() { return static_cast<char*>(__builtin_thread_pointer()); }
 
-// The signature is a BRK instruction of its own here.
-#define NEAP_RSEQ_DESCRIPTOR NEAP_RSEQ_DESCRIPTOR_OF(".inst 0xd428bc00\n", "b")
+// How every sequence begins: `header` becomes that of the running CPU's cache. The signature is a BRK instruction of
+// its own here.
+#define NEAP_RSEQ_BEGIN                              \
+  NEAP_RSEQ_DESCRIPTOR_OF(".inst 0xd428bc00\n", "b") \
+  "0: mrs %[thread], tpidr_el0\n\t"                  \
+  "adrp %[header], 3b\n\t"                           \
+  "add %[header], %[header], :lo12:3b\n\t"           \
+  "add %[top], %[thread], %[area]\n\t"               \
+  "str %[header], [%[top], %[cs]]\n"                 \
+  "1: ldr %w[header], [%[thread], %[cpu]]\n\t"       \
+  "lsl %[header], %[header], %[shift]\n\t"           \
+  "add %[header], %[header], %[first]\n\t"
 
 inline bool Pop(size_t offset, void*& block) {
   uintptr_t header, top, thread;
-  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
-                    "0: mrs %[thread], tpidr_el0\n\t"
-                    "adrp %[header], 3b\n\t"
-                    "add %[header], %[header], :lo12:3b\n\t"
-                    "add %[top], %[thread], %[area]\n\t"
-                    "str %[header], [%[top], %[cs]]\n"
-                    "1: ldr %w[header], [%[thread], %[cpu]]\n\t"
-                    "lsl %[header], %[header], %[shift]\n\t"
-                    "add %[header], %[header], %[first]\n\t"
+  asm goto volatile(NEAP_RSEQ_BEGIN
                     "ldr %[top], [%[header]]\n\t"
                     "ldr %[block], [%[top], #-8]!\n\t"
                     "cmp %[block], #0\n\t"
@@ -39,15 +41,7 @@ empty:
 
 inline bool Push(const uintptr_t& first, void* block) {
   uintptr_t header, top, end, thread;
-  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
-                    "0: mrs %[thread], tpidr_el0\n\t"
-                    "adrp %[header], 3b\n\t"
-                    "add %[header], %[header], :lo12:3b\n\t"
-                    "add %[top], %[thread], %[area]\n\t"
-                    "str %[header], [%[top], %[cs]]\n"
-                    "1: ldr %w[header], [%[thread], %[cpu]]\n\t"
-                    "lsl %[header], %[header], %[shift]\n\t"
-                    "add %[header], %[header], %[first]\n\t"
+  asm goto volatile(NEAP_RSEQ_BEGIN
                     "ldp %[top], %[end], [%[header]]\n\t"
                     "cmp %[top], %[end]\n\t"
                     "b.hs %l[full]\n\t"
@@ -68,15 +62,7 @@ full:
 inline size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count) {
   uintptr_t header, top, left, block, thread;
   size_t pushed;
-  asm volatile(NEAP_RSEQ_DESCRIPTOR
-               "0: mrs %[thread], tpidr_el0\n\t"
-               "adrp %[header], 3b\n\t"
-               "add %[header], %[header], :lo12:3b\n\t"
-               "add %[top], %[thread], %[area]\n\t"
-               "str %[header], [%[top], %[cs]]\n"
-               "1: ldr %w[header], [%[thread], %[cpu]]\n\t"
-               "lsl %[header], %[header], %[shift]\n\t"
-               "add %[header], %[header], %[first]\n\t"
+  asm volatile(NEAP_RSEQ_BEGIN
                "mov %[pushed], #0\n\t"
                "ldp %[top], %[left], [%[header]]\n\t"
                "subs %[left], %[left], %[top]\n\t"
@@ -104,15 +90,7 @@ inline size_t PopMany(size_t offset, void** blocks, size_t count) {
   uintptr_t header, top, block, thread;
   size_t popped;
   asm volatile(
-      NEAP_RSEQ_DESCRIPTOR
-      "0: mrs %[thread], tpidr_el0\n\t"
-      "adrp %[header], 3b\n\t"
-      "add %[header], %[header], :lo12:3b\n\t"
-      "add %[top], %[thread], %[area]\n\t"
-      "str %[header], [%[top], %[cs]]\n"
-      "1: ldr %w[header], [%[thread], %[cpu]]\n\t"
-      "lsl %[header], %[header], %[shift]\n\t"
-      "add %[header], %[header], %[first]\n\t"
+      NEAP_RSEQ_BEGIN
       "ldr %[top], [%[header]]\n\t"
       "mov %[popped], #0\n"
       "5: ldr %[block], [%[top], #-8]\n\t"
@@ -138,6 +116,6 @@ inline bool StartsBlock(const Span* span, const void* block) {
   return static_cast<uint32_t>(static_cast<uint16_t>(reinterpret_cast<uintptr_t>(block))) * magic < magic;
 }
 
-#undef NEAP_RSEQ_DESCRIPTOR
+#undef NEAP_RSEQ_BEGIN
 
 }  // namespace neap::arch

@@ -11,24 +11,26 @@ inline char* ThreadPointer() {
   return pointer;
 }
 
-// 0f b9 3d makes the signature one (undefined) instruction for a disassembler.
-#define NEAP_RSEQ_DESCRIPTOR NEAP_RSEQ_DESCRIPTOR_OF(".byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n", "jmp")
+// How every sequence begins: `header` becomes where the running CPU's headers lie, counted from those of cache number
+// 0. 0f b9 3d makes the signature one (undefined) instruction for a disassembler.
+#define NEAP_RSEQ_BEGIN                                                          \
+  NEAP_RSEQ_DESCRIPTOR_OF(".byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n", "jmp") \
+  "0: leaq 3b(%%rip), %[header]\n\t"                                             \
+  "movq %[header], %%fs:%c[cs](%[area])\n"                                       \
+  "1: movl %%fs:(%[cpu]), %k[header]\n\t"                                        \
+  "shlq %[shift], %[header]\n\t"
 
 inline bool Pop(size_t offset, void*& block) {
-  uintptr_t cache, top;
-  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
-                    "0: leaq 3b(%%rip), %[cache]\n\t"
-                    "movq %[cache], %%fs:%c[cs](%[area])\n"
-                    "1: movl %%fs:(%[cpu]), %k[cache]\n\t"
-                    "shlq %[shift], %[cache]\n\t"
-                    "addq %[caches], %[cache]\n\t"
-                    "movq (%[cache],%[offset]), %[top]\n\t"
+  uintptr_t header, top;
+  asm goto volatile(NEAP_RSEQ_BEGIN
+                    "addq %[caches], %[header]\n\t"
+                    "movq (%[header],%[offset]), %[top]\n\t"
                     "movq -8(%[top]), %[block]\n\t"
                     "testq %[block], %[block]\n\t"
                     "jle %l[empty]\n\t"
-                    "subq $8, (%[cache],%[offset])\n"
+                    "subq $8, (%[header],%[offset])\n"
                     "2:\n\t"
-                    : [block] "=&a"(block), [cache] "=&r"(cache), [top] "=&r"(top)
+                    : [block] "=&a"(block), [header] "=&r"(header), [top] "=&r"(top)
                     : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),
                       [offset] "r"(offset), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                     : "cc", "memory"
@@ -40,11 +42,7 @@ empty:
 
 inline bool Push(const uintptr_t& first, void* block) {
   uintptr_t header, top;
-  asm goto volatile(NEAP_RSEQ_DESCRIPTOR
-                    "0: leaq 3b(%%rip), %[header]\n\t"
-                    "movq %[header], %%fs:%c[cs](%[area])\n"
-                    "1: movl %%fs:(%[cpu]), %k[header]\n\t"
-                    "shlq %[shift], %[header]\n\t"
+  asm goto volatile(NEAP_RSEQ_BEGIN
                     "addq %[first], %[header]\n\t"
                     "movq (%[header]), %[top]\n\t"
                     "cmpq 8(%[header]), %[top]\n\t"
@@ -66,11 +64,7 @@ inline size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count
   uintptr_t header, top, left, block;
   size_t pushed;
   asm volatile(
-      NEAP_RSEQ_DESCRIPTOR
-      "0: leaq 3b(%%rip), %[header]\n\t"
-      "movq %[header], %%fs:%c[cs](%[area])\n"
-      "1: movl %%fs:(%[cpu]), %k[header]\n\t"
-      "shlq %[shift], %[header]\n\t"
+      NEAP_RSEQ_BEGIN
       "addq %[first], %[header]\n\t"
       "xorl %k[pushed], %k[pushed]\n\t"
       "movq (%[header]), %[top]\n\t"
@@ -96,15 +90,11 @@ inline size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count
 }
 
 inline size_t PopMany(size_t offset, void** blocks, size_t count) {
-  uintptr_t cache, top, block;
+  uintptr_t header, top, block;
   size_t popped;
-  asm volatile(NEAP_RSEQ_DESCRIPTOR
-               "0: leaq 3b(%%rip), %[cache]\n\t"
-               "movq %[cache], %%fs:%c[cs](%[area])\n"
-               "1: movl %%fs:(%[cpu]), %k[cache]\n\t"
-               "shlq %[shift], %[cache]\n\t"
-               "addq %[caches], %[cache]\n\t"
-               "movq (%[cache],%[offset]), %[top]\n\t"
+  asm volatile(NEAP_RSEQ_BEGIN
+               "addq %[caches], %[header]\n\t"
+               "movq (%[header],%[offset]), %[top]\n\t"
                "xorl %k[popped], %k[popped]\n"
                "5: movq -8(%[top]), %[block]\n\t"
                "testq %[block], %[block]\n\t"
@@ -116,9 +106,9 @@ inline size_t PopMany(size_t offset, void** blocks, size_t count) {
                "jb 5b\n"
                "6: testq %[popped], %[popped]\n\t"
                "jz 2f\n\t"
-               "movq %[top], (%[cache],%[offset])\n"
+               "movq %[top], (%[header],%[offset])\n"
                "2:\n\t"
-               : [cache] "=&r"(cache), [top] "=&r"(top), [block] "=&r"(block), [popped] "=&r"(popped)
+               : [header] "=&r"(header), [top] "=&r"(top), [block] "=&r"(block), [popped] "=&r"(popped)
                : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches), [offset] "r"(offset),
                  [blocks] "r"(blocks), [count] "r"(count), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
                : "cc", "memory");
@@ -142,6 +132,6 @@ inside:
   return false;
 }
 
-#undef NEAP_RSEQ_DESCRIPTOR
+#undef NEAP_RSEQ_BEGIN
 
 }  // namespace neap::arch

@@ -6,6 +6,7 @@
 
 #include <sys/single_threaded.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "alloc/arena.h"
@@ -191,31 +192,15 @@ size_t CpuCaches::Widen(size_t size_class) {
 // ---- Blocks.
 
 void* CpuCaches::Pop(size_t size_class) {
-  if (g_restartable) {
-    void* block;
-    return arch::Pop(HeaderOffset(size_class), block) ? block : nullptr;
-  }
-  const size_t number = CurrentNumber();
-  if (!caches_[number].lock.TryLock()) return nullptr;
-  CacheHeader& header = Header(number, size_class);
-  void* block = header.top[-1];
-  if (block != nullptr) --header.top;
-  caches_[number].lock.Unlock();
-  return block;
+  void* block;
+  const bool popped = g_restartable ? arch::Pop(HeaderOffset(size_class), block) : PopMany(size_class, &block, 1) == 1;
+  return popped ? block : nullptr;
 }
 
 bool CpuCaches::Push(size_t size_class, void* block) {
-  if (g_restartable) {
-    const uintptr_t first = hot::caches + HeaderOffset(size_class);
-    return arch::Push(first, block);
-  }
-  const size_t number = CurrentNumber();
-  if (!caches_[number].lock.TryLock()) return false;
-  CacheHeader& header = Header(number, size_class);
-  const bool room = header.top < header.end;
-  if (room) *header.top++ = block;
-  caches_[number].lock.Unlock();
-  return room;
+  if (!g_restartable) return PushMany(size_class, &block, 1) == 1;
+  const uintptr_t first = hot::caches + HeaderOffset(size_class);
+  return arch::Push(first, block);
 }
 
 size_t CpuCaches::PopMany(size_t size_class, void** blocks, size_t count) {
@@ -286,7 +271,7 @@ void CpuCaches::Flush(size_t size_class, void* block) {
   if (Push(size_class, block)) return;
   // One batch stays, so that a program which turns to allocating finds something; the more go at once the better.
   const size_t batch = kSizeClasses[size_class].batch;
-  const size_t wanted = capacity < 2 * batch ? batch : capacity - batch < kMaxFlush ? capacity - batch : kMaxFlush;
+  const size_t wanted = std::clamp(capacity, 2 * batch, batch + kMaxFlush) - batch;
   void* blocks[kMaxFlush];
   blocks[0] = block;
   const size_t count = 1 + PopMany(size_class, blocks + 1, wanted - 1);

@@ -5,10 +5,6 @@
 
 namespace neap {
 
-uint64_t Decay::MostIdle(size_t live_bytes, uint64_t headroom) {
-  return std::max<uint64_t>({kIdleBytes, live_bytes / 8, headroom / 8});
-}
-
 uint32_t Decay::Update(const Input& input) {
   const uint32_t passed = input.now_ms - window_began_ms_;
   if (passed >= kWindowMs) {
@@ -26,7 +22,8 @@ uint32_t Decay::Update(const Input& input) {
     regret_pages_ = input.regret_pages;
   }
   if (input.level > 0) return 0;
-  return input.dirty_bytes > MostIdle(input.live_bytes, input.headroom) ? kShortestMs : age_ms_;
+  const uint64_t most_idle = std::max<uint64_t>({kIdleBytes, input.live_bytes / 8, input.headroom / 8});
+  return input.dirty_bytes > most_idle ? kShortestMs : age_ms_;
 }
 
 }  // namespace neap

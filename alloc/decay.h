@@ -18,7 +18,6 @@ class Decay {
   static constexpr uint64_t kRegretNs = 2900;  // a fault of 4 KiB and the page's part of a release
   // What may lie idle while it is regretted: this much, or an eighth of what is live or of headroom.
   static constexpr size_t kIdleBytes = 64u << 20;
-  static uint64_t MostIdle(size_t live_bytes, uint64_t headroom);
 
   struct Input {
     uint32_t now_ms;

@@ -28,7 +28,7 @@ class HugePages {
   // Not where a host takes back what its virtual machine has not used for some seconds: of the machine's free memory it
   // takes the large pieces, so that huge pages have to wait for it, and small ones do not.
   static bool FairForBlocks();
-  // The last that was asked for came.
+  // They came when last asked for; a few refusals in between say nothing.
   static bool InUse() { return in_use_.load(std::memory_order_relaxed); }
 
   // Touches each region of the run, which is on and clean: false if the kernel gave it no huge pages.

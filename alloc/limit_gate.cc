@@ -86,7 +86,7 @@ bool LimitGate::PassSlow(size_t bytes) {
   if (headroom == kNoLimit) return true;
   Releaser::StartThread();
   // The reading leaves out what huge pages hoard, which the kernel could free but does not before it kills.
-  if (HugePages::HoardedBytes() > headroom / 8) Releaser::SplitHugePages();
+  if (!Spares(HugePages::HoardedBytes())) Releaser::SplitHugePages();
   if (level > 0 || headroom < bytes) {
     Releaser::ReclaimNow();
     level = Refresh();

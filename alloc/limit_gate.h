@@ -37,6 +37,8 @@ class LimitGate {
     return PassSlow(bytes);
   }
   static bool HasRoomFor(size_t bytes);
+  // Whether so much may lie idle for a while: an eighth of headroom.
+  static bool Spares(size_t bytes) { return bytes <= Read().headroom / 8; }
   static bool Ample() { return level_.load(std::memory_order_relaxed) == 0; }
   static bool Critical() { return level_.load(std::memory_order_relaxed) == 2; }
   static uint32_t Level() { return level_.load(std::memory_order_relaxed); }

@@ -249,7 +249,7 @@ bool PageHeap::PopulateFor(size_t granules) {
   const size_t heap = Arena::Root().charged();
   const size_t idle = (DirtyPages() + growth_.being_populated + pages) * kPageSize;
   if (heap < kSmallHeap || idle > (heap < kGrownHeap ? kGrownHeap : heap) / 4) return false;
-  if (!LimitGate::Ample() || idle > LimitGate::Read().headroom / 8) return false;
+  if (!LimitGate::Ample() || !LimitGate::Spares(idle)) return false;
   const bool grown = heap >= kGrownHeap;
   if (growth_.pages.load(std::memory_order_relaxed) < (grown ? kBurstPages : kFastPages)) return false;
   if (NowMs() - growth_.began_ms.load(std::memory_order_relaxed) > (grown ? kBurstMs : kFastMs)) return false;

@@ -31,8 +31,7 @@ constexpr uint32_t kReadLimitEveryMs = 250;
 // at once.
 constexpr size_t kBurstPagesPerMs = (512u << 10) / kPageSize;  // that become dirty
 constexpr uint32_t kPatienceMs = 250;
-constexpr uint64_t kShareOfHeadroom = 8;  // that what waits may be
-constexpr size_t kIdleCache = 64 << 10;   // bytes in CPU caches that are not worth another tick
+constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not worth another tick
 
 constinit Mutex g_lock;  // the batch, and that each page is on its way back once
 constinit ReleaseBatch g_batch;
@@ -195,7 +194,7 @@ bool Releaser::TickLocked() {
   else if (burst_ms == 0)
     burst_ms = now;
   g_burst_ms.store(burst_ms, std::memory_order_relaxed);
-  const bool in_burst = burst_ms != 0 && now - burst_ms < kPatienceMs && ledger.dirty <= headroom / kShareOfHeadroom;
+  const bool in_burst = burst_ms != 0 && now - burst_ms < kPatienceMs && LimitGate::Spares(ledger.dirty);
   if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
   if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();
@@ -205,7 +204,7 @@ bool Releaser::TickLocked() {
   AnswerShrinkOrder();
   PublishLedger(ReadLedger(), Os::RealtimeNs());
   bool to_split = false;
-  if (ledger.dirty == 0 || HugePages::HoardedBytes() > headroom / kShareOfHeadroom) {
+  if (ledger.dirty == 0 || !LimitGate::Spares(HugePages::HoardedBytes())) {
     MutexLock release(g_lock);
     to_split = HugePages::SplitSome();
   }

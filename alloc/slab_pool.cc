@@ -361,7 +361,6 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
   constexpr size_t kAhead = 8;
   const SizeClass row = kSizeClasses[size_class_];
   const bool cached = size_class_ < kCachedClasses;
-  const uint32_t eighth = eighth_;
   const auto prefetch = [&row](const void* block) {
     const auto* slab = static_cast<const Slab*>(PageMap::Find(block));
     const size_t offset = reinterpret_cast<uintptr_t>(block) & (kGranuleSize - 1);
@@ -369,7 +368,7 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
     __builtin_prefetch(&slab->free_bits[(offset * row.magic >> 32) / 64], 1);
   };
   for (size_t i = 0; i < kAhead && i < count; ++i) prefetch(blocks[i]);
-  size_t done = 0, emptied = 0;
+  size_t done = 0, dirtied = 0;
   lock_.Lock();
   for (; done < count; ++done) {
     void* block = blocks[done];
@@ -377,15 +376,15 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
     if (slab->pool != this) break;
     if (done + kAhead < count) prefetch(blocks[done + kAhead]);
 
-    const size_t offset = reinterpret_cast<uintptr_t>(block) -
-                          (cached ? reinterpret_cast<uintptr_t>(block) & ~(kGranuleSize - 1) : slab->start);
+    const uintptr_t address = reinterpret_cast<uintptr_t>(block);
+    const size_t offset = cached ? address & (kGranuleSize - 1) : address - slab->start;
     const size_t index = cached ? offset * row.magic >> 32 : offset / row.size;
     if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
     uint64_t& word = slab->free_bits[index / 64];
     const uint64_t bit = uint64_t{1} << index % 64;
     if ((word & bit) != 0) Misuse::DoubleFree(block, row.size);
     word |= bit;
-    const uint32_t free_blocks = ++slab->free_blocks;
+    ++slab->free_blocks;
 
     const size_t last_unit = cached ? (offset + row.size - 1) >> kPageShift : index;
     uint32_t empty = 0;
@@ -394,16 +393,17 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
     }
     if (empty != 0) {
       slab->empty = static_cast<uint16_t>(slab->empty | empty);
-      emptied += CountBits(static_cast<uint16_t>(empty));
-      Add(ledger_.dirty_pages, CountBits(static_cast<uint16_t>(empty)) * UnitPages());
+      const size_t pages = CountBits(static_cast<uint16_t>(empty)) * UnitPages();
+      Add(ledger_.dirty_pages, pages);
+      dirtied += pages;
       BecameDirty(slab);
     }
-    if ((row.blocks - free_blocks) * eighth >> kEighthShift != slab->bucket) Relink(slab);
-    if (free_blocks == row.blocks && slab->releasing == 0 && !IsSpare(slab)) Retire(slab);
+    Relink(slab);
+    if (slab->free_blocks == row.blocks && slab->releasing == 0 && !IsSpare(slab)) Retire(slab);
   }
   Subtract(ledger_.taken_blocks, done);
   lock_.Unlock();
-  if (emptied > 0) Releaser::NoteDirty(emptied * UnitPages());
+  if (dirtied > 0) Releaser::NoteDirty(dirtied);
   return done;
 }
 
