@@ -362,16 +362,17 @@ TEST_F(ReleaseTest, LargeBlocksGoAtOnceAlsoOnAMachineThatHasRunForWeeks) {
   EXPECT_EQ(Window(), 0u);
 }
 
+void FreeATenth(std::vector<void*>& blocks) {
+  for (size_t left = blocks.size() - blocks.size() / 10; blocks.size() > left; blocks.pop_back()) Free(blocks.back());
+}
+
 TEST_F(ReleaseTest, ABurstOfFreesIsLetFinish) {
   Fake().has_huge_pages = true;
   auto blocks = Burst(400 * kMiB, 65536);
   if (!HugePages::InUse()) GTEST_SKIP() << "the kernel gives no huge pages here";
   const size_t full = Window();
   for (int tick = 0; tick < 5; ++tick) {
-    for (size_t i = 0; i < blocks.size() / 10; ++i) {
-      Free(blocks.back());
-      blocks.pop_back();
-    }
+    FreeATenth(blocks);
     Pass(10);
     EXPECT_EQ(Window(), full);
   }
@@ -384,10 +385,7 @@ TEST_F(ReleaseTest, WithoutHugePagesABurstOfFreesIsNotWaitedFor) {
   auto blocks = Burst(400 * kMiB, 65536);
   const size_t full = Window();
   for (int tick = 0; tick < 5; ++tick) {
-    for (size_t i = 0; i < blocks.size() / 10; ++i) {
-      Free(blocks.back());
-      blocks.pop_back();
-    }
+    FreeATenth(blocks);
     Pass(10);
   }
   EXPECT_LT(Window(), full - 50 * kMiB);
