@@ -65,8 +65,8 @@ std::atomic<uint8_t>& HugePages::StateOf(size_t region) {
 
 uint32_t HugePages::On(size_t first, size_t granules) {
   const uint32_t epoch = epoch_.load(std::memory_order_acquire);
-  on_.store(true, std::memory_order_relaxed);
   Os::SetHuge(reinterpret_cast<void*>(PageMap::AddressOf(first)), granules << kGranuleShift, true);
+  on_.store(true, std::memory_order_release);  // not earlier: an Off between the two would leave it on
   return epoch;
 }
 
@@ -112,19 +112,21 @@ void HugePages::NotePrice(bool came, uint64_t cpu_ns) {
     g_bar_ms.store(bar / 2, std::memory_order_relaxed);
 }
 
-bool HugePages::Touch(size_t first, size_t granules) {
+bool HugePages::Touch(size_t first, size_t granules, uint32_t epoch) {
   for (size_t g = first; g < first + granules; g += kGranules) {
     auto* region = reinterpret_cast<volatile char*>(PageMap::AddressOf(g));
     const uint64_t before = Os::ThreadCpuNs();
     *region = 0;
     const uint64_t cpu_ns = Os::ThreadCpuNs() - before;
     const bool came = Os::ResidentPages(const_cast<char*>(region) + kBytes / 2, 1) == 1;
-    NotePrice(came, cpu_ns);
+    // Where a release has turned it off meanwhile, that says nothing about the kernel.
+    if (came || StillOn(epoch)) NotePrice(came, cpu_ns);
     if (came) continue;
     // With it the regions before: of a run that is clean no page is resident.
     const Range range = {reinterpret_cast<void*>(PageMap::AddressOf(first)),
                          ((g - first) << kGranuleShift) + kPageSize};
     Os::Release(&range, 1);
+    Off();
     return false;
   }
   return true;

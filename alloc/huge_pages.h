@@ -13,14 +13,14 @@
 namespace neap {
 
 // The kernel may back a range by huge pages only between On and the next release: afterwards khugepaged would fill the
-// holes of what was given back. One call turns the whole window off; runs remember by epoch whether they are still on.
+// holes of what was given back. One call turns the whole window off, and ends the epoch.
 class HugePages {
  public:
   static constexpr size_t kGranules = (2u << 20) / kGranuleSize;
   static constexpr size_t kPages = kGranules * kPagesPerGranule;
 
   static uint32_t On(size_t first, size_t granules);  // the epoch that it is good for
-  static bool StillOn(uint32_t epoch) { return epoch == epoch_.load(std::memory_order_relaxed); }
+  static bool StillOn(uint32_t epoch) { return epoch == epoch_.load(std::memory_order_acquire); }
   static void Off();
 
   // Not for a while after the kernel had none to give, or gave them at the price of the small faults that they save.
@@ -31,8 +31,9 @@ class HugePages {
   // They came when last asked for; a few refusals in between say nothing.
   static bool InUse() { return in_use_.load(std::memory_order_relaxed); }
 
-  // Touches each region of the run, which is on and clean: false if the kernel gave it no huge pages.
-  static bool Touch(size_t first, size_t granules);
+  // Touches each region of the run, which is clean and was turned on in this epoch: false if the kernel gave it no huge
+  // pages.
+  static bool Touch(size_t first, size_t granules, uint32_t epoch);
 
   // The regions that lie wholly in the run are huge pages now, or may become so when touched.
   static void NoteHuge(size_t first, size_t granules);

@@ -78,7 +78,7 @@ FreeRun* PageHeap::Join(FreeRun* run) {
   FreeRun* neighbours[] = {first > 0 ? FreeRunAt(first - 1) : nullptr,
                            behind < PageMap::Granules() ? FreeRunAt(behind) : nullptr};
   for (FreeRun* other : neighbours) {
-    if (other == nullptr || StateOf(other) != StateOf(run) || MayBeHuge(other) != MayBeHuge(run)) continue;
+    if (other == nullptr || StateOf(other) != StateOf(run)) continue;
     Unlink(other);
     // The age of the larger part: a small newcomer does not make a large old run young.
     if (other->granules > run->granules) run->since = other->since;
@@ -91,7 +91,7 @@ FreeRun* PageHeap::Join(FreeRun* run) {
 }
 
 // The counts of the pieces are known to the caller; the run's total is in dirty_pages_.
-bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since, uint32_t huge_epoch) {
+bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since) {
   auto* run = Metadata::New<FreeRun>();
   if (run == nullptr) {
     // Without a record the address space is lost, but the memory must not be.
@@ -106,7 +106,6 @@ bool PageHeap::Insert(size_t first, size_t granules, size_t dirty_pages, uint32_
   run->granules = granules;
   run->dirty_pages = dirty_pages;
   run->since = since;
-  run->huge_epoch = huge_epoch;
   Link(Join(run));
   return true;
 }
@@ -127,14 +126,12 @@ void PageHeap::Carve(FreeRun* run, size_t first, size_t granules) {
     Metadata::Delete(run);
     return;
   }
-  if (before > 0 && behind > 0) Insert(run_first, before, before_pages, run->since, run->huge_epoch);
+  if (before > 0 && behind > 0) Insert(run_first, before, before_pages, run->since);
   run->start = PageMap::AddressOf(behind > 0 ? first + granules : run_first);
   run->granules = behind > 0 ? behind : before;
   run->dirty_pages = behind > 0 ? behind_pages : before_pages;
   Link(Join(run));
 }
-
-bool PageHeap::MayBeHuge(const FreeRun* run) { return run->dirty_pages == 0 && HugePages::StillOn(run->huge_epoch); }
 
 namespace {
 
@@ -178,13 +175,10 @@ size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   FreeRun* run = Find(kDirty, searched);
   if (run == nullptr && alignment == 1 && PopulateFor(granules)) run = Find(kDirty, searched);
   if (run == nullptr) run = Find(kClean, searched);
-  if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
+  if (run == nullptr && (Extend(searched) || Unreserve())) run = Find(kClean, searched);
   if (run == nullptr && alignment > 1) run = FindFitting(granules, alignment);
   size_t first = PageMap::kNone;
-  if (run != nullptr) {
-    if (MayBeHuge(run)) HugePages::Off();
-    first = CarveAligned(run, granules, alignment);
-  }
+  if (run != nullptr) first = CarveAligned(run, granules, alignment);
   lock_.Unlock();
   return first;
 }
@@ -194,7 +188,6 @@ bool PageHeap::AllocateAt(size_t first, size_t granules) {
   if (first >= PageMap::Granules()) return false;
   FreeRun* run = FreeRunAt(first);
   if (run == nullptr || PageMap::GranuleOf(run->start) != first || run->granules < granules) return false;
-  if (MayBeHuge(run)) HugePages::Off();
   Carve(run, first, granules);
   return true;
 }
@@ -223,6 +216,7 @@ constexpr size_t kGrownHeap = 16u << 20;  // up to here only one that grows by k
 constexpr uint32_t kFastMs = 8;
 constexpr uint32_t kFastPages = (2u << 20) / kPageSize;
 constexpr size_t kMostPopulated = (4u << 20) / kGranuleSize;
+constexpr size_t kMostReserved = (256u << 20) / kGranuleSize;
 
 }  // namespace
 
@@ -236,6 +230,36 @@ void PageHeap::NoteCleanTaken(uintptr_t start, size_t pages) {
   if (pages < kProbedPages) return;
   const uint32_t next = growth_.next_probe.fetch_add(1, std::memory_order_relaxed);
   growth_.probes[next % 8].store(start + kPageSize, std::memory_order_relaxed);
+}
+
+// Sets clean granules apart, in proportion to the heap: turning them on has to wait for every page fault that is under
+// way, and so is done for many at a time.
+bool PageHeap::Reserve(size_t granules) {
+  Unreserve();
+  size_t wanted = Arena::Root().charged() / 4 / (HugePages::kGranules * kGranuleSize) * HugePages::kGranules;
+  wanted = wanted < granules ? granules : wanted > kMostReserved ? kMostReserved : wanted;
+  FreeRun* run = nullptr;
+  for (const size_t least : {wanted, granules}) {
+    const size_t searched = least + HugePages::kGranules - 1;
+    run = Find(kClean, searched);
+    if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
+    if (run != nullptr) break;
+  }
+  if (run == nullptr) return false;
+  const size_t room = (run->granules - Skipped(run, HugePages::kGranules)) & ~(HugePages::kGranules - 1);
+  growth_.reserve_granules = room < wanted ? room : wanted;
+  growth_.reserve = CarveAligned(run, growth_.reserve_granules, HugePages::kGranules);
+  growth_.epoch = 0;
+  return true;
+}
+
+// Back among the clean runs; false if there was nothing.
+bool PageHeap::Unreserve() {
+  if (growth_.reserve_granules == 0) return false;
+  HugePages::Off();
+  Insert(growth_.reserve, growth_.reserve_granules, 0, NowMs());
+  growth_.reserve_granules = 0;
+  return true;
 }
 
 // Makes huge pages resident where that is what the burst at hand will do anyway: the heap has grown, headroom is ample,
@@ -266,17 +290,17 @@ bool PageHeap::PopulateFor(size_t granules) {
       return false;
     }
   }
-  const size_t searched = run_granules + HugePages::kGranules - 1;
-  FreeRun* run = Find(kClean, searched);
-  if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
-  if (run == nullptr) return false;
-  if (!MayBeHuge(run)) run->huge_epoch = HugePages::On(PageMap::GranuleOf(run->start), run->granules);
-  const size_t first = CarveAligned(run, run_granules, HugePages::kGranules);
+  if (growth_.reserve_granules < run_granules && !Reserve(run_granules)) return false;
+  if (!HugePages::StillOn(growth_.epoch)) growth_.epoch = HugePages::On(growth_.reserve, growth_.reserve_granules);
+  const uint32_t epoch = growth_.epoch;
+  const size_t first = growth_.reserve;
+  growth_.reserve += run_granules;
+  growth_.reserve_granules -= run_granules;
   growth_.began_ms.store(NowMs(), std::memory_order_relaxed);
   growth_.being_populated += pages;
   lock_.Unlock();
 
-  const bool populated = HugePages::Touch(first, run_granules);
+  const bool populated = HugePages::Touch(first, run_granules, epoch);
   if (populated) {
     HugePages::NoteHuge(first, run_granules);
     for (size_t g = first; g < first + run_granules; ++g) {
@@ -293,8 +317,7 @@ bool PageHeap::PopulateFor(size_t granules) {
   if (populated)
     dirty_pages_.fetch_add(pages, std::memory_order_relaxed);
   else
-    HugePages::Off();
-  if (!populated) growth_.pages.store(0, std::memory_order_relaxed);
+    growth_.pages.store(0, std::memory_order_relaxed);
   Insert(first, run_granules, populated ? pages : 0, NowMs());
   return populated;
 }

@@ -56,7 +56,6 @@ class PageHeap {
   static constexpr size_t kBins = 64;
   static size_t BinOf(size_t granules);
   static State StateOf(const FreeRun* run) { return run->dirty_pages == 0 ? kClean : kDirty; }
-  static bool MayBeHuge(const FreeRun* run);
 
   struct Bins {
     uint64_t filled = 0;
@@ -70,7 +69,11 @@ class PageHeap {
     std::atomic<uint32_t> pages{0};
     std::atomic<uint32_t> next_probe{0};
     std::atomic<uintptr_t> probes[8] = {};  // the second page of blocks of several
-    size_t being_populated = 0;             // pages; under the lock
+    // Under the lock.
+    size_t being_populated = 0;  // pages
+    // Clean granules in no run, for which huge pages are on while the epoch lasts: nobody else may touch a page there.
+    size_t reserve = 0, reserve_granules = 0;
+    uint32_t epoch = 0;
   };
 
   FreeRun* Find(State state, size_t granules);
@@ -80,11 +83,13 @@ class PageHeap {
   void Link(FreeRun* run);
   void Unlink(FreeRun* run);
   FreeRun* Join(FreeRun* run);
-  bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since, uint32_t huge_epoch = 0);
+  bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
   void Carve(FreeRun* run, size_t first, size_t granules);
   size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
   bool Extend(size_t granules);
   bool PopulateFor(size_t granules);
+  bool Reserve(size_t granules);
+  bool Unreserve();
 
   Mutex lock_;
   int node_ = 0;

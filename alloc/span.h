@@ -86,8 +86,7 @@ struct FreeRun : Span {
   FreeRun* prev = nullptr;
   size_t granules = 0;
   size_t dirty_pages = 0;
-  uint32_t since = 0;       // ms, when it became free
-  uint32_t huge_epoch = 0;  // of a clean run: huge pages may back it while HugePages::StillOn
+  uint32_t since = 0;  // ms, when it became free
 };
 
 // A doubly linked list through any pair of members of its elements.

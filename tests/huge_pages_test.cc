@@ -70,6 +70,36 @@ TEST_F(HugePagesTest, DearOnesAreNotAskedForForAWhile) {
   EXPECT_TRUE(HugePages::FairForGrowth());
 }
 
+// Each call waits for every page fault that is under way; and who takes other clean memory must not lose them for the
+// threads that grow.
+TEST_F(HugePagesTest, GrowthTurnsThemOnForEverMoreAtATimeAndLeavesThemOn) {
+  Fake().has_huge_pages = true;
+  Grow(16 * kMiB);
+  if (!HugePages::InUse()) GTEST_SKIP() << "the kernel gives no huge pages here";
+  size_t on = 0, off = 0;
+  for (size_t grown = 0; grown < 256 * kMiB; grown += 1000) {
+    memset(Allocate(1000), 1, 1000);
+    if (grown % kMiB < 1000) memset(AllocateAligned(70'000, 2 * kGranuleSize), 1, 70'000);
+  }
+  for (const auto& advice : Fake().Advice()) {
+    on += advice.huge;
+    off += !advice.huge && reinterpret_cast<uintptr_t>(advice.range.begin) == PageMap::AddressOf(0);
+  }
+  EXPECT_GE(on, 2u);
+  EXPECT_LE(on, 24u);
+  EXPECT_EQ(off, 0u);
+}
+
+TEST_F(HugePagesTest, WhatGrowthHasSetApartServesWhereAddressSpaceIsUsedUp) {
+  Fake().has_huge_pages = true;
+  Grow(256 * kMiB);
+  if (!HugePages::InUse()) GTEST_SKIP() << "the kernel gives no huge pages here";
+  Fake().address_space = Fake().MappedBytes() + 4 * kMiB;
+  size_t bytes = 256 * kMiB;
+  while (Allocate(kMiB) != nullptr) bytes += kMiB;
+  EXPECT_GE(bytes, PageMap::Granules() * kGranuleSize / 100 * 95);
+}
+
 TEST_F(HugePagesTest, LargeBlocksHaveThem) { EXPECT_TRUE(LargeBlockIsAdvised()); }
 
 TEST_F(HugePagesTest, LargeBlocksHaveThemBesideABalloonThatReportsNothing) {
