@@ -233,8 +233,11 @@ void* AllocateZeroed(size_t size) {
 }
 
 void* AllocateAligned(size_t size, size_t alignment) {
-  if (alignment <= kMinAlignment) return FastAllocate(size);
   if (!StartHeap()) return nullptr;
+  // Where the size of a class is a multiple of the alignment its blocks are.
+  if (size != 0 && size <= kSmallMax && alignment <= kSmallMax && !Hardened::On()) {
+    return FastAllocate((size + alignment - 1) & ~(alignment - 1));
+  }
   return AllocateIn(CurrentArena(), size, alignment);
 }
 

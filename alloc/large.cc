@@ -3,6 +3,7 @@
 #include "alloc/large.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <atomic>
 
@@ -50,10 +51,33 @@ uint16_t BlockPages(size_t index, size_t bytes) {
   return pages >= kPagesPerGranule ? uint16_t{0xffff} : static_cast<uint16_t>((1u << pages) - 1);
 }
 
-// The granules from `from` to `to` of a run become a block's, whose size is `bytes`, `growth` of them new: zeroes what
-// holds old bytes if asked and counts the regret of the rest. Returns the pages behind the block that are dirty; they
-// stay in the masks.
-size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t growth, bool zeroed) {
+// The pages of the run's first `bytes` bytes that hold old ones, as few calls as may be.
+void ZeroOldPages(size_t first, size_t bytes) {
+  uintptr_t begin = 0, end = 0;
+  const auto zero = [&] {
+    if (end > begin) memset(reinterpret_cast<void*>(begin), 0, end - begin);
+  };
+  for (size_t i = 0; i < GranulesFor(bytes); ++i) {
+    uint32_t old = PageMap::Info(first + i).dirty & BlockPages(i, bytes);
+    while (old != 0) {
+      const auto page = static_cast<unsigned>(__builtin_ctz(old));
+      const auto length = static_cast<unsigned>(__builtin_ctz(~(old >> page)));
+      const uintptr_t address = PageMap::AddressOf(first + i) + page * kPageSize;
+      if (address != end) {
+        zero();
+        begin = address;
+      }
+      end = address + length * kPageSize;
+      old &= ~(((1u << length) - 1) << page);
+    }
+  }
+  zero();
+}
+
+// The granules from `from` to `to` of a run become a block's, whose size is `bytes`, `growth` of them new; counts
+// the regret of those that hold no old bytes. Returns the pages behind the block that are dirty; they stay in the
+// masks.
+size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t growth) {
   size_t slack = 0;
   size_t reused = 0;
   size_t regret = 0;
@@ -66,12 +90,6 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t grow
     if (info.released_at != 0) {
       if (now - info.released_at < Regret::kWindowMs) regret += CountBits(static_cast<uint16_t>(pages & ~old));
       info.released_at = 0;
-    }
-    if (zeroed && old != 0) {
-      for (size_t page = 0; page < kPagesPerGranule; ++page) {
-        if ((old >> page & 1) == 0) continue;
-        __builtin_memset(reinterpret_cast<void*>(PageMap::AddressOf(first + i) + page * kPageSize), 0, kPageSize);
-      }
     }
     info.dirty = static_cast<uint16_t>(info.dirty & ~pages);
     slack += CountBits(info.dirty);
@@ -155,7 +173,8 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   span->arena = arena;
   span->granules = granules;
   span->bytes = bytes;
-  const size_t slack = TakePages(first, 0, granules, bytes, bytes, zeroed);
+  if (zeroed) ZeroOldPages(first, bytes);
+  const size_t slack = TakePages(first, 0, granules, bytes, bytes);
   if (huge) AdviseHuge(span->start, bytes, true);
   Enlist(span, slack);
   PageMap::Set(first, span);
@@ -215,7 +234,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     }
     span->granules = granules;
     span->bytes = bytes;
-    Enlist(span, TakePages(first, granules - 1, granules, bytes, 0, false));
+    Enlist(span, TakePages(first, granules - 1, granules, bytes, 0));
     if (old_granules > granules) FreeGranules(heap, first + granules, old_granules - granules);
     return block;
   }
@@ -230,7 +249,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
     const uintptr_t old_end = span->start + span->bytes;
     span->granules += more;
     span->bytes = bytes;
-    Enlist(span, TakePages(first, last, span->granules, bytes, growth, false));
+    Enlist(span, TakePages(first, last, span->granules, bytes, growth));
     span->huge = huge;
     if (huge) AdviseHuge(old_end & ~(kHugePage - 1), bytes - ((old_end & ~(kHugePage - 1)) - span->start), true);
     return block;
@@ -255,7 +274,7 @@ void* Large::Resize(LargeSpan* span, size_t size) {
   span->start = moved;
   span->granules = roomy;
   span->bytes = bytes;
-  Enlist(span, TakePages(target, 0, roomy, bytes, growth, false));
+  Enlist(span, TakePages(target, 0, roomy, bytes, growth));
   PageMap::Set(target, span);
   heap.Free(first, old_granules);
   return reinterpret_cast<void*>(moved);
