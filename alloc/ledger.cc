@@ -19,6 +19,13 @@ uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 }  // namespace
 
+uint64_t ResidentBytes() {
+  const Arena* root = Arena::ById(0);
+  if (root == nullptr) return 0;
+  const uint64_t reserved = Arena::Count() > 1 ? Arena::TotalReserved() : root->reserved();
+  return Minus(root->charged(), reserved) + RootHeap::DirtyPages() * kPageSize + Metadata::ResidentBytes();
+}
+
 uint64_t FreeOutsideSlabs() { return CpuCaches::CachedBytes() + Hardened::QuarantinedBytes(); }
 
 Ledger ReadLedger() {
@@ -47,7 +54,7 @@ Ledger ReadLedger() {
   ledger.metadata = Metadata::ResidentBytes();
   const LimitGate::View view = LimitGate::Read();
   ledger.anon = view.process_anon;
-  ledger.foreign = Minus(view.process_anon, ledger.Resident());
+  ledger.foreign = view.foreign;
   ledger.limit = view.limit;
   ledger.headroom = view.headroom;
   ledger.cgroup_used = view.used;

@@ -7,6 +7,9 @@ namespace neap {
 
 Ledger ReadLedger();
 
+// Its sum, by three figures that are kept as sums.
+uint64_t ResidentBytes();
+
 // Bytes of the root's blocks that are free and yet out of the slabs: in the CPUs' caches and in the quarantine.
 uint64_t FreeOutsideSlabs();
 

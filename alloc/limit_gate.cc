@@ -7,6 +7,7 @@
 #include "alloc/consumers.h"
 #include "alloc/fork.h"
 #include "alloc/huge_pages.h"
+#include "alloc/ledger.h"
 #include "alloc/limit.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
@@ -28,7 +29,8 @@ constinit LimitWatcher g_watcher;
 constinit std::atomic<bool> g_watching{false};
 
 // The published view: one writer under g_lock, readers take what is there field by field.
-constinit std::atomic<uint64_t> g_limit{kNoLimit}, g_used{0}, g_headroom{kNoLimit}, g_anon{0}, g_changes{0};
+constinit std::atomic<uint64_t> g_limit{kNoLimit}, g_used{0}, g_headroom{kNoLimit}, g_anon{0}, g_foreign{0},
+    g_changes{0};
 constinit std::atomic<uint32_t> g_stall_permille{0};
 
 void Watch(void*) {
@@ -45,16 +47,20 @@ void Watch(void*) {
 Mutex& LimitGate::lock() { return g_lock; }
 
 uint32_t LimitGate::Refresh() {
+  const uint64_t resident = ResidentBytes();
   MutexLock lock(g_lock);
-  return RefreshLocked();
+  return RefreshLocked(resident);
 }
 
-uint32_t LimitGate::RefreshLocked() {
+// resident: of neap now. When the ledger is read the kernel's figure may be old, and foreign is the difference of two
+// of one moment.
+uint32_t LimitGate::RefreshLocked(uint64_t resident) {
   const LimitReading& reading = g_reader.Refresh();
   g_limit.store(reading.limit, std::memory_order_relaxed);
   g_used.store(reading.used, std::memory_order_relaxed);
   g_headroom.store(reading.headroom, std::memory_order_relaxed);
   g_anon.store(reading.process_anon, std::memory_order_relaxed);
+  g_foreign.store(reading.process_anon > resident ? reading.process_anon - resident : 0, std::memory_order_relaxed);
   g_stall_permille.store(reading.stall_permille, std::memory_order_relaxed);
   if (reading.changed) g_changes.fetch_add(1, std::memory_order_relaxed);
   const uint32_t level = static_cast<uint32_t>(reading.level);
@@ -74,11 +80,12 @@ uint32_t LimitGate::RefreshLocked() {
 }
 
 bool LimitGate::PassSlow(size_t bytes) {
+  const uint64_t resident = ResidentBytes();
   if (!g_lock.TryLock()) {
     if (Ample() && !Config::oom_null()) return true;  // one reader is enough
     g_lock.Lock();
   }
-  uint32_t level = RefreshLocked();
+  uint32_t level = RefreshLocked(resident);
   g_lock.Unlock();
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
   // A process that only grows has no release thread, and nothing else would tell how far it got before it was killed.
@@ -111,10 +118,10 @@ bool LimitGate::HasRoomFor(size_t bytes) {
 }
 
 LimitGate::View LimitGate::Read() {
-  return {g_limit.load(std::memory_order_relaxed),         g_used.load(std::memory_order_relaxed),
-          g_headroom.load(std::memory_order_relaxed),      g_anon.load(std::memory_order_relaxed),
-          level_.load(std::memory_order_relaxed),          g_changes.load(std::memory_order_relaxed),
-          g_stall_permille.load(std::memory_order_relaxed)};
+  return {g_limit.load(std::memory_order_relaxed),    g_used.load(std::memory_order_relaxed),
+          g_headroom.load(std::memory_order_relaxed), g_anon.load(std::memory_order_relaxed),
+          g_foreign.load(std::memory_order_relaxed),  level_.load(std::memory_order_relaxed),
+          g_changes.load(std::memory_order_relaxed),  g_stall_permille.load(std::memory_order_relaxed)};
 }
 
 uint64_t LimitGate::LowMarkBytes() { return LowMark(g_limit.load(std::memory_order_relaxed)); }

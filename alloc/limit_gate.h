@@ -16,7 +16,7 @@ class LimitGate {
  public:
   // What was read last.
   struct View {
-    uint64_t limit, used, headroom, process_anon;
+    uint64_t limit, used, headroom, process_anon, foreign;
     uint32_t level;
     uint64_t changes;
     uint32_t stall_permille;
@@ -55,7 +55,7 @@ class LimitGate {
 
  private:
   static bool PassSlow(size_t bytes);
-  static uint32_t RefreshLocked();
+  static uint32_t RefreshLocked(uint64_t resident);
 
   // Nothing is read before this much has been taken: a small process never opens the files.
   static constexpr size_t kFirstReading = 8u << 20;

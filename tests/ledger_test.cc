@@ -11,6 +11,7 @@
 #include "alloc/arena.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/heap.h"
+#include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/neap.h"
 #include "alloc/release.h"
@@ -149,6 +150,7 @@ class Program {
 void ExpectTheEquation(size_t live, bool trimmed) {
   const Ledger ledger = ReadLedger();
   EXPECT_EQ(ledger.live, live);
+  EXPECT_EQ(ledger.Resident(), ResidentBytes());
   const size_t window =
       FakeOs::ResidentBytesIn(reinterpret_cast<void*>(hot::window), PageMap::Granules() * kGranuleSize);
   EXPECT_GE(ledger.live + ledger.cached + ledger.dirty, window);
@@ -240,6 +242,29 @@ TEST(Ledger, ReadBesideOthersIsNeverAbsurd) {
   Trim();
   // The first thread is not here to free: what it never took is not there.
   EXPECT_EQ(ReadLedger().live, 0u);
+}
+
+TEST(Ledger, ForeignIsOfTheMomentWhenTheKernelWasAsked) {
+  constexpr size_t kOthers = 50 << 20, kSize = 8 << 20;
+  Fake().SetContainer(4ull << 30, 0);
+  Fake().SetFile("/proc/self/statm", [] {
+    return "9999999 " + std::to_string((Fake().ResidentBytes() + kOthers) / kPageSize) + " 0 5 0 123 0\n";
+  });
+  std::vector<void*> blocks;
+  const auto expect_others = [&] {
+    const uint64_t foreign = ReadLedger().foreign;
+    EXPECT_GE(foreign, kOthers);
+    EXPECT_LT(foreign, kOthers + (1 << 20));
+  };
+  blocks.push_back(memset(Allocate(kSize), 1, kSize));
+  LimitGate::Refresh();
+  expect_others();
+  for (int i = 0; i < 3; ++i) blocks.push_back(memset(Allocate(kSize), 1, kSize));
+  expect_others();
+  LimitGate::Refresh();
+  expect_others();
+  for (void* block : blocks) Free(block);
+  expect_others();
 }
 
 }  // namespace
