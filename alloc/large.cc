@@ -51,24 +51,25 @@ uint16_t BlockPages(size_t index, size_t bytes) {
   return pages >= kPagesPerGranule ? uint16_t{0xffff} : static_cast<uint16_t>((1u << pages) - 1);
 }
 
-// The pages of the run's first `bytes` bytes that hold old ones, as few calls as may be.
+// The pages of the run's first `bytes` bytes that hold old ones, by as few calls as may be.
 void ZeroOldPages(size_t first, size_t bytes) {
-  uintptr_t begin = 0, end = 0;
+  char* begin = nullptr;
+  char* end = nullptr;
   const auto zero = [&] {
-    if (end > begin) memset(reinterpret_cast<void*>(begin), 0, end - begin);
+    if (begin != nullptr) memset(begin, 0, static_cast<size_t>(end - begin));
   };
   for (size_t i = 0; i < GranulesFor(bytes); ++i) {
+    char* granule = reinterpret_cast<char*>(PageMap::AddressOf(first + i));
     uint32_t old = PageMap::Info(first + i).dirty & BlockPages(i, bytes);
     while (old != 0) {
       const auto page = static_cast<unsigned>(__builtin_ctz(old));
       const auto length = static_cast<unsigned>(__builtin_ctz(~(old >> page)));
-      const uintptr_t address = PageMap::AddressOf(first + i) + page * kPageSize;
-      if (address != end) {
-        zero();
-        begin = address;
-      }
-      end = address + length * kPageSize;
       old &= ~(((1u << length) - 1) << page);
+      if (granule + page * kPageSize != end) {
+        zero();
+        begin = granule + page * kPageSize;
+      }
+      end = granule + (page + length) * kPageSize;
     }
   }
   zero();
