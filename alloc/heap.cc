@@ -49,11 +49,15 @@ void* AllocateFromClass(size_t size_class) {
   return block;
 }
 
+void PushOrFlush(void* block, size_t size_class) {
+  if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
+}
+
 // Into the running CPU's cache where that CPU is of the block's node; otherwise back to the slab at once.
 void FreeToRoot(void* block, Slab* slab) {
   if (slab->size_class < kCachedClasses && slab->node == RootHeap::CurrentNode()) {
     SetMark(block, slab);
-    if (!CpuCaches::Push(slab->size_class, block)) CpuCaches::Flush(slab->size_class, block);
+    PushOrFlush(block, slab->size_class);
     return;
   }
   SlabPool::Put(&block, 1);
@@ -76,9 +80,8 @@ bool IsFree(const Slab* slab, const void* block, size_t index) {
 // Ends the process if no live block of the slab starts there.
 void CheckLive(const Slab* slab, const void* block) {
   const SizeClass& row = kSizeClasses[slab->size_class];
-  const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
-  const size_t index = offset / row.size;
-  if (index * row.size != offset || index >= row.blocks) Misuse::NotABlock(block);
+  const size_t index = BlockAt(row, reinterpret_cast<uintptr_t>(block) - slab->start);
+  if (index == row.blocks) Misuse::NotABlock(block);
   if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
 }
 
@@ -207,6 +210,19 @@ void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
 // These two are reached by a jump from free, so that the address they return to is the program's.
 void FreeSlow(void* block) {
   if (block == nullptr) return;
+  // Of a slab with pages given back: a free block on one of these has lost its mark and reads as zero, so that what
+  // reads as anything else tells as much as in the hit path.
+  Span* span = PageMap::Find(block);
+  if (span->hit_path) {
+    const SizeClass& row = kSizeClasses[span->size_class];
+    const size_t index = BlockAt(row, reinterpret_cast<uintptr_t>(block) & (kGranuleSize - 1));
+    if (index < row.blocks && !HasMark(block, nullptr) && !HasMark(block, span)) {
+      SetMark(block, span);
+      if (arch::Push(span->cache, block)) return;
+      const Releaser::Caller caller(__builtin_return_address(0));
+      return PushOrFlush(block, span->size_class);
+    }
+  }
   const Releaser::Caller caller(__builtin_return_address(0));
   if (Hardened::On()) return FreeGuarded(block);
   FreeBlock(block);
@@ -214,8 +230,7 @@ void FreeSlow(void* block) {
 
 void FreeToFullCache(void* block, Span* span) {
   const Releaser::Caller caller(__builtin_return_address(0));
-  const size_t size_class = span->size_class;
-  if (!CpuCaches::Push(size_class, block)) CpuCaches::Flush(size_class, block);
+  PushOrFlush(block, span->size_class);
 }
 
 void* Allocate(size_t size) { return FastAllocate(size); }

@@ -85,6 +85,12 @@ constexpr size_t ClassOf(size_t size) {
   return kFineClasses + (shift - 7) * kStepsPerDoubling + ((size - 1) >> shift) - kStepsPerDoubling;
 }
 
+// Which block of a slab starts at `offset` bytes from its beginning; row.blocks: none.
+constexpr size_t BlockAt(const SizeClass& row, size_t offset) {
+  size_t index = offset / kGranuleSize == 0 ? offset * row.magic >> 32 : offset / row.size;
+  return index < row.blocks && index * row.size == offset ? index : row.blocks;
+}
+
 // The smallest class whose blocks hold `size` bytes at multiples of `alignment` (a power of two): a slab begins at a
 // multiple of a granule, so that a class does if its size is one. kClasses: none, the block is large.
 constexpr size_t AlignedClassOf(size_t size, size_t alignment) {

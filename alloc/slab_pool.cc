@@ -152,6 +152,7 @@ Slab* SlabPool::MakeSlab() {
   }
   slab->cache = hot::caches + HeaderOffset(size_class_);
   slab->magic = hit_path_ ? row.magic : 0;
+  slab->hit_path = hit_path_;
   slab->kind = SpanKind::kSlab;
   slab->node = static_cast<uint8_t>(heap_->node());
   slab->size_class = static_cast<uint8_t>(size_class_);
@@ -376,10 +377,9 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
     if (slab->pool != this) break;
     if (done + kAhead < count) prefetch(blocks[done + kAhead]);
 
-    const uintptr_t address = reinterpret_cast<uintptr_t>(block);
-    const size_t offset = cached ? address & (kGranuleSize - 1) : address - slab->start;
-    const size_t index = cached ? offset * row.magic >> 32 : offset / row.size;
-    if (index >= row.blocks || index * row.size != offset) Misuse::NotABlock(block);
+    const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
+    const size_t index = BlockAt(row, offset);
+    if (index == row.blocks) Misuse::NotABlock(block);
     uint64_t& word = slab->free_bits[index / 64];
     const uint64_t bit = uint64_t{1} << index % 64;
     if ((word & bit) != 0) Misuse::DoubleFree(block, row.size);

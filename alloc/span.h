@@ -27,6 +27,7 @@ struct Span {
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
+  bool hit_path = false;  // slab: magic is that of its class but for pages given back
 };
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.
