@@ -21,9 +21,12 @@ uint32_t Decay::Update(const Input& input) {
     cpu_ns_ = input.cpu_ns;
     regret_pages_ = input.regret_pages;
   }
-  if (input.level > 0) return 0;
-  const uint64_t most_idle = std::max<uint64_t>({kIdleBytes, input.live_bytes / 8, input.headroom / 8});
-  return input.dirty_bytes > most_idle ? kShortestMs : age_ms_;
+  return input.level > 0 ? 0 : age_ms_;
+}
+
+size_t Decay::Excess(size_t dirty_bytes, size_t live_bytes, uint64_t headroom) {
+  const uint64_t most_idle = std::max<uint64_t>({kIdleBytes, live_bytes / 8, headroom / 8});
+  return dirty_bytes > most_idle ? dirty_bytes - most_idle : 0;
 }
 
 }  // namespace neap

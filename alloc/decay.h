@@ -1,4 +1,4 @@
-// decay.h: how long a dirty page is kept. Pure: history and now in, an age out.
+// decay.h: how long a dirty page is kept, and how many are. Pure: history and now in, an age and bytes out.
 //
 // A page that is given back and touched again has cost a fault for nothing; that is the regret, and its share of the
 // process's CPU time decides. Above 2 % the age doubles, below it falls back by half a second of quiet. When headroom
@@ -23,14 +23,13 @@ class Decay {
     uint32_t now_ms;
     uint64_t cpu_ns;      // of the process, since the start
     size_t regret_pages;  // since the start
-    size_t live_bytes;
-    size_t dirty_bytes;
-    uint64_t headroom;
-    uint32_t level;  // of pressure
+    uint32_t level;       // of pressure
   };
 
   // The age from which a dirty page is given back, in ms.
   uint32_t Update(const Input& input);
+  // Dirty bytes that lie idle beyond the cap: these go although they are younger, from kShortestMs on.
+  static size_t Excess(size_t dirty_bytes, size_t live_bytes, uint64_t headroom);
 
  private:
   uint32_t age_ms_ = kShortestMs;

@@ -161,6 +161,23 @@ size_t PageHeap::CarveAligned(FreeRun* run, size_t granules, size_t alignment) {
   return first;
 }
 
+// The last granules of a dirty run in the bins as a run of their own, which is in none.
+FreeRun* PageHeap::SplitOff(FreeRun* run, size_t granules) {
+  auto* part = Metadata::New<FreeRun>();
+  if (part == nullptr) return nullptr;
+  Unlink(run);
+  run->granules -= granules;
+  const size_t first = PageMap::GranuleOf(run->start) + run->granules;
+  part->node = run->node;
+  part->start = PageMap::AddressOf(first);
+  part->granules = granules;
+  part->dirty_pages = CountDirtyPages(first, granules);
+  part->since = run->since;
+  run->dirty_pages -= part->dirty_pages;
+  Link(Join(run));
+  return part;
+}
+
 bool PageHeap::Extend(size_t granules) {
   size_t mapped = 0;
   const size_t first = PageMap::Extend(granules, bound_node_, &mapped);
@@ -327,17 +344,21 @@ size_t PageHeap::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
   for (;;) {
     constexpr size_t kRuns = 64;
     FreeRun* taken[kRuns];
-    size_t count = 0;
+    size_t count = 0, bytes = 0;
+    const auto enough = [&] { return count == kRuns || bytes >= batch.left(); };
     {
       MutexLock lock(lock_);
-      for (uint64_t filled = bins_[kDirty].filled; filled != 0 && count < kRuns; filled &= filled - 1) {
+      for (uint64_t filled = bins_[kDirty].filled; filled != 0 && !enough(); filled &= filled - 1) {
         FreeRun* next = nullptr;
-        for (FreeRun* run = bins_[kDirty].runs[__builtin_ctzll(filled)].Head(); run != nullptr && count < kRuns;
+        for (FreeRun* run = bins_[kDirty].runs[__builtin_ctzll(filled)].Head(); run != nullptr && !enough();
              run = next) {
           next = run->next;
           if (static_cast<int32_t>(run->since - cutoff_ms) > 0) continue;
-          Unlink(run);
-          taken[count++] = run;
+          const size_t wanted = ((batch.left() - bytes) >> kGranuleShift) + 1;
+          FreeRun* part = run->granules > wanted ? SplitOff(run, wanted) : nullptr;
+          if (part == nullptr) Unlink(part = run);
+          taken[count++] = part;
+          bytes += part->dirty_pages * kPageSize;
         }
       }
     }

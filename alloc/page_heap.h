@@ -85,6 +85,7 @@ class PageHeap {
   FreeRun* Join(FreeRun* run);
   bool Insert(size_t first, size_t granules, size_t dirty_pages, uint32_t since);
   void Carve(FreeRun* run, size_t first, size_t granules);
+  FreeRun* SplitOff(FreeRun* run, size_t granules);
   size_t CarveAligned(FreeRun* run, size_t granules, size_t alignment);
   bool Extend(size_t granules);
   bool PopulateFor(size_t granules);

@@ -104,16 +104,22 @@ Mutex& Releaser::lock() { return g_lock; }
 uint64_t Releaser::ReleasedBytes() { return g_released.load(std::memory_order_relaxed); }
 uint64_t Releaser::Purges() { return g_purges.load(std::memory_order_relaxed); }
 
-size_t Releaser::ReleaseAt(uint32_t cutoff_ms) {
+size_t Releaser::ReleaseAt(uint32_t cutoff_ms, size_t most) {
   size_t released = 0;
+  const auto release_runs = [&] {
+    for (int node = 0; node < RootHeap::Nodes(); ++node) {
+      released += RootHeap::Node(node).page_heap.Release(cutoff_ms, g_batch);
+    }
+  };
   MutexLock lock(g_lock);
-  // Slabs first: those that become free go to the page heaps. An arena is not destroyed while the lock is held.
-  for (size_t id = 0; id < Arena::Highest(); ++id) {
+  g_batch.Limit(most);
+  if (most != SIZE_MAX) release_runs();  // a page costs less to give back there
+  // Slabs before runs: those that become free are runs then. An arena is not destroyed while the lock is held.
+  for (size_t id = 0; id < Arena::Highest() && !g_batch.Exhausted(); ++id) {
     if (Arena* arena = Arena::ById(id)) released += arena->Release(cutoff_ms, g_batch);
   }
-  for (int node = 0; node < RootHeap::Nodes(); ++node) {
-    released += RootHeap::Node(node).page_heap.Release(cutoff_ms, g_batch);
-  }
+  release_runs();
+  g_batch.Limit(SIZE_MAX);
   NoteReleased(released);
   return released;
 }
@@ -185,9 +191,7 @@ bool Releaser::TickLocked() {
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  const uint64_t headroom = LimitGate::Read().headroom;
-  const uint32_t age =
-      g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), ledger.live, ledger.dirty, headroom, level});
+  const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), level});
   uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
   if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0 || !HugePages::InUse())
     burst_ms = 0;
@@ -195,7 +199,11 @@ bool Releaser::TickLocked() {
     burst_ms = now;
   g_burst_ms.store(burst_ms, std::memory_order_relaxed);
   const bool in_burst = burst_ms != 0 && now - burst_ms < kPatienceMs && LimitGate::Spares(ledger.dirty);
-  if (ledger.dirty > 0 && !in_burst && ReleaseAt(now - age) > 0) ledger = ReadLedger();
+  if (ledger.dirty > 0 && !in_burst) {
+    if (ReleaseAt(now - age) > 0) ledger = ReadLedger();
+    const size_t excess = Decay::Excess(ledger.dirty, ledger.live, LimitGate::Read().headroom);
+    if (excess > 0 && ReleaseAt(now - Decay::kShortestMs, excess) > 0) ledger = ReadLedger();
+  }
   if (level > 0 && just_read) {
     const LimitGate::View view = LimitGate::Read();
     const uint64_t mark = LimitGate::LowMarkBytes();

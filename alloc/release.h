@@ -54,8 +54,8 @@ class Releaser {
   static void WatchFirstThread();
   static bool Ending() { return ending_.load(std::memory_order_relaxed); }
 
-  // Gives back what has been dirty since cutoff_ms or longer. Returns the bytes.
-  static size_t ReleaseAt(uint32_t cutoff_ms);
+  // Gives back what has been dirty since cutoff_ms or longer, until it is about `most` bytes. Returns the bytes.
+  static size_t ReleaseAt(uint32_t cutoff_ms, size_t most = SIZE_MAX);
   static size_t ReleaseArena(Arena* arena);
   // Of an arena that is being destroyed.
   static void ReturnSlabs(Arena* arena);

@@ -15,8 +15,14 @@ class ReleaseBatch {
  public:
   static constexpr size_t kRanges = 512;
 
+  // How much more may go, about: who collects ranges stops when it has been collected.
+  void Limit(size_t bytes) { left_ = bytes; }
+  size_t left() const { return left_; }
+  bool Exhausted() const { return left_ == 0; }
+
   // Ranges that touch are joined. A full batch is flushed.
   void Add(uintptr_t begin, size_t bytes) {
+    left_ -= bytes < left_ ? bytes : left_;
     if (count_ > 0) {
       Range& last = ranges_[count_ - 1];
       if (reinterpret_cast<uintptr_t>(last.begin) + last.bytes == begin) {
@@ -53,6 +59,7 @@ class ReleaseBatch {
   }
 
  private:
+  size_t left_ = SIZE_MAX;
   size_t count_ = 0;
   Range ranges_[kRanges] = {};
 };

@@ -424,7 +424,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
     size_t count = 0;
     {
       MutexLock lock(lock_);
-      while (count < kSlabs && !batch.NearlyFull()) {
+      while (count < kSlabs && !batch.NearlyFull() && !batch.Exhausted()) {
         Slab* slab = dirty_.Tail();
         if (slab == nullptr || static_cast<int32_t>(slab->dirty_since - cutoff_ms) > 0) break;
         dirty_.Remove(slab);

@@ -28,18 +28,17 @@ constexpr size_t kMiB = 1u << 20;
 class DecayTest : public ::testing::Test {
  protected:
   // 50 ms later; of them `cpu_ms` of CPU time, with `regret` pages regretted.
-  uint32_t After(uint64_t cpu_ms, size_t regret, size_t live = 0, size_t dirty = kMiB, uint32_t level = 0) {
+  uint32_t After(uint64_t cpu_ms, size_t regret, uint32_t level = 0) {
     now_ms_ += 50;
     cpu_ns_ += cpu_ms * 1'000'000;
     regret_ += regret;
-    return decay_.Update({now_ms_, cpu_ns_, regret_, live, dirty, headroom_, level});
+    return decay_.Update({now_ms_, cpu_ns_, regret_, level});
   }
 
   Decay decay_;
   uint32_t now_ms_ = 1001;
   uint64_t cpu_ns_ = 0;
   size_t regret_ = 0;
-  uint64_t headroom_ = 0;
 };
 
 TEST_F(DecayTest, WithoutRegretPagesGoSoon) {
@@ -77,31 +76,24 @@ TEST_F(DecayTest, TheAgeFallsBackWhenRegretEnds) {
 
 TEST_F(DecayTest, PressureEndsPatience) {
   for (int i = 0; i < 12; ++i) After(50, 1000);
-  EXPECT_EQ(After(50, 1000, 0, kMiB, 1), 0u);
-  EXPECT_EQ(After(50, 1000, 0, kMiB, 2), 0u);
+  EXPECT_EQ(After(50, 1000, 1), 0u);
+  EXPECT_EQ(After(50, 1000, 2), 0u);
   EXPECT_GE(After(50, 1000), Decay::kLongestMs / 2);
 }
 
 TEST_F(DecayTest, IdleBytesHaveACapWhateverTheirAge) {
-  for (int i = 0; i < 12; ++i) After(50, 1000);
-  EXPECT_EQ(After(50, 1000, 0, Decay::kIdleBytes), Decay::kLongestMs);
-  EXPECT_EQ(After(50, 1000, 0, Decay::kIdleBytes + 1), Decay::kShortestMs);
-  EXPECT_EQ(After(50, 1000, 8 * Decay::kIdleBytes + 80, Decay::kIdleBytes + 10), Decay::kLongestMs);
-}
-
-TEST_F(DecayTest, TheCapFollowsHeadroom) {
-  headroom_ = 64 * Decay::kIdleBytes;
-  for (int i = 0; i < 12; ++i) After(50, 1000);
-  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes), Decay::kLongestMs);
-  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes + 1), Decay::kShortestMs);
-  headroom_ /= 64;
-  EXPECT_EQ(After(50, 1000, 0, 8 * Decay::kIdleBytes), Decay::kShortestMs);
+  constexpr size_t kCap = Decay::kIdleBytes;
+  EXPECT_EQ(Decay::Excess(kCap, 0, 0), 0u);
+  EXPECT_EQ(Decay::Excess(kCap + 5, 0, 0), 5u);
+  EXPECT_EQ(Decay::Excess(2 * kCap + 5, 16 * kCap, 0), 5u);
+  EXPECT_EQ(Decay::Excess(8 * kCap + 5, 16 * kCap, 64 * kCap), 5u);
+  EXPECT_EQ(Decay::Excess(8 * kCap + 5, 16 * kCap, kCap), 6 * kCap + 5);
 }
 
 TEST_F(DecayTest, SmallStepsOfTheClockAddUp) {
   for (int i = 0; i < 12; ++i) After(50, 1000);
   now_ms_ += 10;
-  EXPECT_EQ(decay_.Update({now_ms_, cpu_ns_, regret_ + 100'000, 0, 0, headroom_, 0}), Decay::kLongestMs);
+  EXPECT_EQ(decay_.Update({now_ms_, cpu_ns_, regret_ + 100'000, 0}), Decay::kLongestMs);
 }
 
 // ---- The tick.
