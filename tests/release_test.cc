@@ -13,6 +13,7 @@
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
 #include "alloc/heap.h"
+#include "alloc/clock.h"
 #include "alloc/huge_pages.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
@@ -130,6 +131,26 @@ class ReleaseTest : public ::testing::Test {
 
   std::minstd_rand random_{5};
 };
+
+// One run of 32 MiB: a part of it goes, and the rest later.
+TEST_F(ReleaseTest, NoMoreGoesThanIsAskedFor) {
+  constexpr size_t kBlock = 512 << 10, kCount = 64;
+  std::vector<void*> blocks(kCount);
+  for (void*& block : blocks) block = memset(Allocate(kBlock), 1, kBlock);
+  const size_t before = ReadLedger().dirty;
+  for (void* block : blocks) Free(block);
+  ASSERT_EQ(ReadLedger().dirty, before + kCount * kBlock);
+  const uint32_t now = NowMs();
+  for (const size_t most : {4 * kMiB, 10 * kMiB + 1}) {
+    const size_t resident = Fake().ResidentBytes();
+    const size_t released = Releaser::ReleaseAt(now, most);
+    EXPECT_GE(released, most);
+    EXPECT_LE(released, most + kGranuleSize);
+    EXPECT_EQ(Fake().ResidentBytes(), resident - released);
+  }
+  Releaser::ReleaseAt(now);
+  EXPECT_EQ(ReadLedger().dirty, 0u);
+}
 
 TEST_F(ReleaseTest, AfterABurstEverythingGoesWithin100Ms) {
   Free(Allocate(1));
