@@ -78,6 +78,7 @@ void InParent() {
 void StartAnewInChild() {
   if (g_not_forked != nullptr) g_not_forked->store(1, std::memory_order_relaxed);
   ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
+  for (int node = 0; node < RootHeap::Nodes(); ++node) RootHeap::Node(node).page_heap.ForgetInChild();
   LimitGate::ForgetInChild();
   Releaser::ForgetInChild();
   Consumers::ForgetInChild();

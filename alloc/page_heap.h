@@ -46,6 +46,9 @@ class PageHeap {
   // Clean pages of this heap are about to be touched, or may be: blocks of a slab, or a larger block.
   void NoteCleanTaken(uintptr_t start, size_t pages);
 
+  // In a forked child: the threads that were populating are not there.
+  void ForgetInChild() { growth_.being_populated = 0; }
+
   int node() const { return node_; }
   size_t DirtyPages() const { return dirty_pages_.load(std::memory_order_relaxed); }
   Mutex& lock() { return lock_; }
