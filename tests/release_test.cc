@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "alloc/arena.h"
+#include "alloc/clock.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
 #include "alloc/heap.h"
-#include "alloc/clock.h"
 #include "alloc/huge_pages.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
