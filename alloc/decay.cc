@@ -13,7 +13,7 @@ uint32_t Decay::Update(const Input& input) {
     if (regret_ns * 50 > cpu_ns && regret_ns > 0) {
       age_ms_ = age_ms_ * 2 < kLongestMs ? age_ms_ * 2 : kLongestMs;
     } else {
-      // Halves in half a second, so that a rhythm once learnt is not forgotten between two beats.
+      // Halves in two thirds of a second, so that a rhythm once learnt is not forgotten between two beats.
       const uint64_t lost = uint64_t{age_ms_} * passed / 1000;
       age_ms_ = age_ms_ > lost + kShortestMs ? static_cast<uint32_t>(age_ms_ - lost) : kShortestMs;
     }

@@ -1,7 +1,7 @@
 // decay.h: how long a dirty page is kept, and how many are. Pure: history and now in, an age and bytes out.
 //
 // A page that is given back and touched again has cost a fault for nothing; that is the regret, and its share of the
-// process's CPU time decides. Above 2 % the age doubles, below it falls back by half a second of quiet. When headroom
+// process's CPU time decides. Above 2 % the age doubles, below it halves in two thirds of a second. When headroom
 // is short regret no longer counts.
 #pragma once
 

@@ -80,7 +80,7 @@ bool IsFree(const Slab* slab, const void* block, size_t index) {
 // Ends the process if no live block of the slab starts there.
 void CheckLive(const Slab* slab, const void* block) {
   const SizeClass& row = kSizeClasses[slab->size_class];
-  const size_t index = BlockAt(row, reinterpret_cast<uintptr_t>(block) - slab->start);
+  const size_t index = BlockAt(row, OffsetIn(slab, block));
   if (index == row.blocks) Misuse::NotABlock(block);
   if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
 }
@@ -215,7 +215,7 @@ void FreeSlow(void* block) {
   Span* span = PageMap::Find(block);
   if (span->hit_path) {
     const SizeClass& row = kSizeClasses[span->size_class];
-    const size_t index = BlockAt(row, reinterpret_cast<uintptr_t>(block) & (kGranuleSize - 1));
+    const size_t index = BlockAt(row, OffsetIn(static_cast<Slab*>(span), block));
     if (index < row.blocks && !HasMark(block, nullptr) && !HasMark(block, span)) {
       SetMark(block, span);
       if (arch::Push(span->cache, block)) return;

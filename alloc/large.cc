@@ -60,17 +60,14 @@ void ZeroOldPages(size_t first, size_t bytes) {
   };
   for (size_t i = 0; i < GranulesFor(bytes); ++i) {
     char* granule = reinterpret_cast<char*>(PageMap::AddressOf(first + i));
-    uint32_t old = PageMap::Info(first + i).dirty & BlockPages(i, bytes);
-    while (old != 0) {
-      const auto page = static_cast<unsigned>(__builtin_ctz(old));
-      const auto length = static_cast<unsigned>(__builtin_ctz(~(old >> page)));
-      old &= ~(((1u << length) - 1) << page);
+    const auto old = static_cast<uint16_t>(PageMap::Info(first + i).dirty & BlockPages(i, bytes));
+    ForEachRun(old, [&](size_t page, size_t length) {
       if (granule + page * kPageSize != end) {
         zero();
         begin = granule + page * kPageSize;
       }
       end = granule + (page + length) * kPageSize;
-    }
+    });
   }
   zero();
 }

@@ -47,15 +47,14 @@ void Watch(void*) {
 Mutex& LimitGate::lock() { return g_lock; }
 
 uint32_t LimitGate::Refresh() {
-  const uint64_t resident = ResidentBytes();
   MutexLock lock(g_lock);
-  return RefreshLocked(resident);
+  return RefreshLocked();
 }
 
-// resident: of neap now. When the ledger is read the kernel's figure may be old, and foreign is the difference of two
-// of one moment.
-uint32_t LimitGate::RefreshLocked(uint64_t resident) {
+uint32_t LimitGate::RefreshLocked() {
   const LimitReading& reading = g_reader.Refresh();
+  // Of the same moment: when the ledger is read the kernel's figure is an old one.
+  const uint64_t resident = ResidentBytes();
   g_limit.store(reading.limit, std::memory_order_relaxed);
   g_used.store(reading.used, std::memory_order_relaxed);
   g_headroom.store(reading.headroom, std::memory_order_relaxed);
@@ -80,12 +79,11 @@ uint32_t LimitGate::RefreshLocked(uint64_t resident) {
 }
 
 bool LimitGate::PassSlow(size_t bytes) {
-  const uint64_t resident = ResidentBytes();
   if (!g_lock.TryLock()) {
     if (Ample() && !Config::oom_null()) return true;  // one reader is enough
     g_lock.Lock();
   }
-  uint32_t level = RefreshLocked(resident);
+  uint32_t level = RefreshLocked();
   g_lock.Unlock();
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
   // A process that only grows has no release thread, and nothing else would tell how far it got before it was killed.

@@ -55,7 +55,7 @@ class LimitGate {
 
  private:
   static bool PassSlow(size_t bytes);
-  static uint32_t RefreshLocked(uint64_t resident);
+  static uint32_t RefreshLocked();
 
   // Nothing is read before this much has been taken: a small process never opens the files.
   static constexpr size_t kFirstReading = 8u << 20;

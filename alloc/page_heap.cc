@@ -185,14 +185,19 @@ bool PageHeap::Extend(size_t granules) {
   return Insert(first, mapped, 0, NowMs());
 }
 
+FreeRun* PageHeap::FindOrExtend(size_t granules) {
+  FreeRun* run = Find(kClean, granules);
+  return run != nullptr || !Extend(granules) ? run : Find(kClean, granules);
+}
+
 size_t PageHeap::Allocate(size_t granules, size_t alignment) {
   const size_t searched = granules + alignment - 1;
   if (searched > PageMap::kMostGranules) return PageMap::kNone;
   lock_.Lock();
   FreeRun* run = Find(kDirty, searched);
   if (run == nullptr && alignment == 1 && PopulateFor(granules)) run = Find(kDirty, searched);
-  if (run == nullptr) run = Find(kClean, searched);
-  if (run == nullptr && (Extend(searched) || Unreserve())) run = Find(kClean, searched);
+  if (run == nullptr) run = FindOrExtend(searched);
+  if (run == nullptr && Unreserve()) run = Find(kClean, searched);
   if (run == nullptr && alignment > 1) run = FindFitting(granules, alignment);
   size_t first = PageMap::kNone;
   if (run != nullptr) first = CarveAligned(run, granules, alignment);
@@ -255,13 +260,8 @@ bool PageHeap::Reserve(size_t granules) {
   Unreserve();
   size_t wanted = Arena::Root().charged() / 4 / (HugePages::kGranules * kGranuleSize) * HugePages::kGranules;
   wanted = wanted < granules ? granules : wanted > kMostReserved ? kMostReserved : wanted;
-  FreeRun* run = nullptr;
-  for (const size_t least : {wanted, granules}) {
-    const size_t searched = least + HugePages::kGranules - 1;
-    run = Find(kClean, searched);
-    if (run == nullptr && Extend(searched)) run = Find(kClean, searched);
-    if (run != nullptr) break;
-  }
+  FreeRun* run = FindOrExtend(wanted + HugePages::kGranules - 1);
+  if (run == nullptr) run = FindOrExtend(granules + HugePages::kGranules - 1);
   if (run == nullptr) return false;
   const size_t room = (run->granules - Skipped(run, HugePages::kGranules)) & ~(HugePages::kGranules - 1);
   growth_.reserve_granules = room < wanted ? room : wanted;

@@ -80,6 +80,7 @@ class PageHeap {
   };
 
   FreeRun* Find(State state, size_t granules);
+  FreeRun* FindOrExtend(size_t granules);
   FreeRun* FindFitting(size_t granules, size_t alignment);
   void MarkBorders(const FreeRun* run, bool free);
   FreeRun* FreeRunAt(size_t granule) const;

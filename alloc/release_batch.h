@@ -8,6 +8,7 @@
 #include "alloc/limit_gate.h"
 #include "alloc/os.h"
 #include "alloc/size_classes.h"
+#include "alloc/span.h"
 
 namespace neap {
 
@@ -36,12 +37,7 @@ class ReleaseBatch {
 
   // The pages of `mask` in the granule at `start`.
   void AddPages(uintptr_t start, uint16_t mask) {
-    while (mask != 0) {
-      const unsigned first = static_cast<unsigned>(__builtin_ctz(mask));
-      const unsigned length = static_cast<unsigned>(__builtin_ctz(~(static_cast<unsigned>(mask) >> first)));
-      Add(start + first * kPageSize, length * kPageSize);
-      mask = static_cast<uint16_t>(mask & ~(((1u << length) - 1) << first));
-    }
+    ForEachRun(mask, [&](size_t first, size_t length) { Add(start + first * kPageSize, length * kPageSize); });
   }
 
   bool NearlyFull() const { return count_ + kPagesPerGranule > kRanges; }

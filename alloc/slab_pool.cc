@@ -377,7 +377,7 @@ size_t SlabPool::PutRun(void* const* blocks, size_t count) {
     if (slab->pool != this) break;
     if (done + kAhead < count) prefetch(blocks[done + kAhead]);
 
-    const size_t offset = reinterpret_cast<uintptr_t>(block) - slab->start;
+    const size_t offset = OffsetIn(slab, block);
     const size_t index = BlockAt(row, offset);
     if (index == row.blocks) Misuse::NotABlock(block);
     uint64_t& word = slab->free_bits[index / 64];

@@ -38,6 +38,17 @@ constexpr size_t CountBits(uint16_t mask) {
   return (bits + (bits >> 8)) & 0x1fu;
 }
 
+// Calls f(first, length) for each run of bits that are set.
+template <class F>
+constexpr void ForEachRun(uint16_t mask, F f) {
+  for (uint32_t rest = mask; rest != 0;) {
+    const auto first = static_cast<unsigned>(__builtin_ctz(rest));
+    const auto length = static_cast<unsigned>(__builtin_ctz(~(rest >> first)));
+    f(size_t{first}, size_t{length});
+    rest &= ~(((1u << length) - 1) << first);
+  }
+}
+
 // State of a block: a bit in free_bits, set while the block is in the slab, clear while it is live or in a CPU's cache.
 // State of a unit: `live[unit]` blocks that are out of the slab touch it; its bit in `empty` is set if none does, that
 // in `clean` if it is not resident. A unit that is both empty and resident is dirty. Blocks of a slab with a unit in
@@ -64,6 +75,13 @@ struct Slab : Span {
   uint16_t given_back = 0;   // clean units that once held blocks
   uint64_t free_bits[];
 };
+
+// How far behind the slab's beginning an address lies. A slab of a cached class is one granule, so that its second
+// cache line need not be read.
+inline size_t OffsetIn(const Slab* slab, const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  return slab->size_class < kCachedClasses ? at & (kGranuleSize - 1) : at - slab->start;
+}
 
 struct LargeSpan : Span {
   Arena* arena = nullptr;
