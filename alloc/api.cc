@@ -96,6 +96,8 @@ void* neap_arena_malloc(neap_arena* arena, size_t size, size_t alignment) {
   return block;
 }
 
+void neap_free(void* block) { neap::Free(block); }
+
 int neap_scope_push(neap_arena* arena) {
   if (arena == nullptr) return EINVAL;
   return neap::ThreadScope::Push(Of(arena)) ? 0 : EAGAIN;

@@ -211,8 +211,9 @@ bool Arena::Reserve(size_t bytes) {
 size_t Arena::TotalReserved() {
   MutexLock lock(g_tree);
   size_t total = 0;
-  for (const auto& slot : g_arenas) {
-    if (const Arena* arena = slot.load(std::memory_order_relaxed)) total += arena->reserved();
+  const size_t highest = Highest();
+  for (size_t id = 0; id < highest; ++id) {
+    if (const Arena* arena = g_arenas[id].load(std::memory_order_relaxed)) total += arena->reserved();
   }
   return total;
 }

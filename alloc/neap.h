@@ -68,6 +68,10 @@ NEAP_EXPORT size_t neap_arena_purge(neap_arena* arena);
 /* Allocation in an arena without a scope. alignment: a power of two, or 0 for that of malloc. NULL and ENOMEM. */
 NEAP_EXPORT void* neap_arena_malloc(neap_arena* arena, size_t size, size_t alignment);
 
+/* free() for a program whose own free() is another allocator's, because it loaded libneap.so late (a plugin, an
+ * extension module): returns a block that neap_arena_malloc gave. NULL is nothing. */
+NEAP_EXPORT void neap_free(void* block);
+
 /* While a scope is pushed, every malloc, calloc, realloc of NULL and operator new of this thread is the arena's.
  * At most 15 nested scopes on a thread: EAGAIN beyond. */
 NEAP_EXPORT int neap_scope_push(neap_arena* arena);
