@@ -12,9 +12,11 @@
 
 namespace neap::engine {
 
-// Where the columns of a plan lie in a batch: slots[i] of the batch is column slots.ids[i].
+// Where the columns of a plan lie in a batch: column i of the batch is column ids[i] of the plan, and of type types[i]
+// (what keeps rows must know it before the first batch, and an outer join also without any).
 struct Slots {
   std::vector<ColumnId> ids;
+  std::vector<Type> types;
   uint32_t Find(ColumnId id) const;  // throws Error(kPlan) where it is not there
   bool Has(ColumnId id) const;
 };
