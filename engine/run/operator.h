@@ -56,16 +56,10 @@ class Cursor {
   virtual bool Next(Batch& batch) = 0;
 };
 
-// Rows for all threads. A cursor takes morsels (a row group, a partition) from what all cursors share.
-class Source {
- public:
-  virtual ~Source() = default;
-  virtual std::unique_ptr<Cursor> MakeCursor(Worker& worker) = 0;
-};
-
 struct Chain;
 
-// Figures of one operator, for --analyze and telemetry. Written by the operator; read at the end.
+// Figures of one operator or source, for --analyze and telemetry. Rows and time are the query's to count, the rest is
+// written by the operator.
 struct OperatorFigures {
   std::string name;  // "hash join", and what tells it from others: "inner, l_orderkey = o_orderkey"
   std::string detail;
@@ -77,6 +71,17 @@ struct OperatorFigures {
   uint64_t spilled_rows = 0;
   uint64_t freed = 0;   // resident bytes that spilling freed: difference of two readings of the arena
   uint32_t spills = 0;  // how often
+};
+
+// Rows for all threads. A cursor takes morsels (a row group, a partition) from what all cursors share.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual std::unique_ptr<Cursor> MakeCursor(Worker& worker) = 0;
+  OperatorFigures& figures() { return figures_; }
+
+ protected:
+  OperatorFigures figures_;
 };
 
 class Operator {

@@ -14,6 +14,7 @@
 
 #include "engine/memory/memory.h"
 #include "engine/run/operator.h"
+#include "engine/run/threads.h"
 #include "engine/spill/spill_directory.h"
 
 namespace neap::engine {
@@ -58,20 +59,23 @@ class Query {
   void Unregister(Operator* op);
 
  private:
-  class Threads;
-
+  void RunChain(Chain& chain, const std::vector<Stage*>& next);
   void RunOnAll(const std::function<void(Worker&)>& work);
   void Drain(Source& source, const std::vector<Stage*>& first);
   void AtBoundary();
-  void MakeRoom();
+  void MakeRoom(size_t bytes);
+  void MakeRoomForMore();
+  size_t Free() const;
 
   QueryOptions options_;
   Memory memory_;
   SpillDirectory* spill_;
   uint32_t threads_;
   std::vector<Worker> workers_;
-  std::unique_ptr<Threads> pool_;
+  Threads pool_;
+  neap_consumer* consumer_;
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> failed_{false};  // one thread threw: the others stop
   std::atomic<size_t> wanted_{0};
 
   std::mutex mutex_;
