@@ -107,6 +107,7 @@ struct Rel {
     kSort,       // sort; limit where >= 0 (top-N), offset
     kLimit,      // limit, offset
     kWindow,     // expressions: PARTITION BY; sort: ORDER BY; windows
+    kExpand,     // every row once for each of projections, whose expressions[j] becomes column defines[j]
     kSet,        // set; set_inputs[i][j] of inputs[i] is output[j]
   };
   enum class Set : uint8_t {
@@ -127,13 +128,15 @@ struct Rel {
   // kRead
   std::string table;
   std::vector<std::string> field_names;  // of the table, one per `defines`
-  std::vector<ColumnId> defines;         // columns that this relation makes (kRead, kValues, kProject, kAggregate)
+  std::vector<ColumnId> defines;  // columns that this relation makes (kRead, kValues, kProject, kAggregate, kExpand)
   // kValues
   std::vector<std::vector<Expression>> rows;
   // kRead, kFilter, kJoin
   std::optional<Expression> filter;
   // kProject, kAggregate, kWindow
   std::vector<Expression> expressions;
+  // kExpand
+  std::vector<std::vector<Expression>> projections;
   // kJoin
   JoinKind join = JoinKind::kInner;
   std::vector<Expression> left_keys, right_keys;
