@@ -107,8 +107,9 @@ void Query::CheckCancelled() const {
 
 void Query::RunChain(Chain& chain, const std::vector<Stage*>& next) {
   const size_t count = chain.operators.size();
-  for (auto& op : chain.operators) {
-    for (Chain* before : op->Before()) RunChain(*before, std::vector<Stage*>(threads_, nullptr));
+  // From the last to the first: what a later join learns of its build side serves the scans of earlier ones.
+  for (size_t i = count; i-- > 0;) {
+    for (Chain* before : chain.operators[i]->Before()) RunChain(*before, std::vector<Stage*>(threads_, nullptr));
   }
   MakeRoomForMore();
 
