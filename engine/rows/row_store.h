@@ -23,9 +23,13 @@ class RowStore {
   RowStore& operator=(RowStore&&) noexcept;
   ~RowStore();
 
-  // Copies rows[0..count) of `batch`, whose columns `columns` become the layout's columns in order. The addresses of
-  // the new rows go to out (may be null).
+  // Copies rows[0..count) of `batch` (rows null: the first `count`, so that a batch's selection and selected serve),
+  // whose columns `columns` become the layout's columns in order. The addresses of the new rows go to out (may be
+  // null). The value of a NULL is kept as zero.
   void Append(const Batch& batch, const uint32_t* columns, const RowIndex* rows, uint32_t count, uint8_t** out);
+  // The same, but the layout's last column (kInt64) is hashes[row] and not a column of the batch.
+  void AppendHashed(const Batch& batch, const uint32_t* columns, const uint64_t* hashes, const RowIndex* rows,
+                    uint32_t count, uint8_t** out);
   // A new row without values (all NULL, zero), or one copied with its strings from another store of the same layout.
   uint8_t* AppendEmpty();
   uint8_t* AppendRow(const uint8_t* row);
@@ -38,13 +42,14 @@ class RowStore {
   uint64_t rows() const { return rows_; }
   size_t bytes() const { return bytes_; }  // of all pages
   const RowLayout& layout() const { return *layout_; }
+  Memory& memory() const { return *memory_; }
 
   // Calls f(uint8_t* first_row, uint32_t count) for each run of rows that lie one after the other, layout().width()
   // apart, in the order they were appended.
   template <class F>
   void ForEachRun(F&& f) const {
     for (const Page& page : row_pages_) {
-      if (page.used != 0) f(page.data, page.used / layout_->width());
+      if (page.used != 0) f(page.data, static_cast<uint32_t>(page.used / layout_->width()));
     }
   }
 
@@ -53,13 +58,18 @@ class RowStore {
  private:
   struct Page {
     uint8_t* data;
-    uint32_t used;  // bytes
-    uint32_t size;  // bytes
+    size_t used;  // bytes
+    size_t size;  // bytes
   };
 
   uint8_t* AllocateRows(uint32_t wanted, uint32_t* got);  // room for 1 to `wanted` rows, one after the other
   char* AllocateString(uint32_t size);
-  size_t NextPageSize(const std::vector<Page>& pages, size_t least) const;
+  Page NewPage(const std::vector<Page>& pages, size_t least);
+  template <class Rest>
+  void AppendColumns(const Batch& batch, const uint32_t* columns, size_t column_count, const RowIndex* rows,
+                     uint32_t count, uint8_t** out, Rest&& rest);
+  template <class T, class Position>
+  void Scatter(const Column& from, Position&& position, uint8_t* first, uint32_t count, size_t column);
 
   const RowLayout* layout_;
   Memory* memory_;
@@ -72,12 +82,14 @@ class RowStore {
 // Writes all rows of a store, batch by batch, and says how many.
 uint64_t SpillRows(const RowStore& store, SpillFile& file);
 
-// Rows split by the bits of their hash at one level of recursion. The hash is the layout's last column (kInt64).
+// Rows split by the bits of their hash at one level of recursion. The hash is the layout's last column (kInt64) and is
+// taken from `hashes`: `columns` lists the columns before it.
 class PartitionedRows {
  public:
   PartitionedRows(const RowLayout* layout, Memory* memory, int level);
 
-  // `hashes[row]` decides the partition of each of rows[0..count). out[i] is the address of rows[i].
+  // hashes[row] decides the partition of each of rows[0..count) (rows null: the first `count`). out[i] (may be null) is
+  // the address of the copy of rows[i]. Order is kept within a partition.
   void Append(const Batch& batch, const uint32_t* columns, const uint64_t* hashes, const RowIndex* rows, uint32_t count,
               uint8_t** out);
 

@@ -4,8 +4,11 @@
 // next that starts there, which sees that nobody holds its lock.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 namespace neap::engine {
@@ -26,10 +29,11 @@ class SpillDirectory {
   void Make();
 
   std::string parent_;
+  std::mutex mutex_;  // guards what follows, but for bytes_
   std::string path_;
   int lock_ = -1;
-  std::atomic<bool> made_{false};
-  std::atomic<uint64_t> next_{0};
+  pid_t owner_ = 0;  // the process that made path_: a forked child makes its own
+  uint64_t next_ = 0;
   std::atomic<uint64_t> bytes_{0};
 };
 

@@ -1,6 +1,6 @@
-// spill_file.h: batches on disk. A file is a sequence of frames: {magic, bytes, checksum (XXH64)} and an Arrow IPC
-// record batch compressed with LZ4. It lies in the process's spill directory (spill_directory.h) and is removed with
-// the object. Faults (no space, wrong checksum, short file) throw Error(kSpill), which names the file.
+// spill_file.h: batches on disk. A file is a sequence of frames: {magic, rows, bytes, checksum (XXH64)} and an Arrow
+// IPC record batch compressed with LZ4. It lies in the process's spill directory (spill_directory.h) and is removed
+// with the object. Faults (no space, wrong checksum, short file) throw Error(kSpill), which names the file.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class SpillFile {
   SpillFile& operator=(SpillFile&&) noexcept;
   ~SpillFile();
 
-  // One frame of the rows that count. Not thread-safe: a file has one writer at a time.
+  // Keeps the rows that count; frames of about 64 KiB go to disk. Not thread-safe: a file has one writer at a time.
   void Write(const Batch& batch);
   void Finish();  // no more writes; frees the writer's buffers
 
@@ -31,7 +31,7 @@ class SpillFile {
   uint64_t bytes() const;  // on disk
   const std::vector<Type>& types() const;
 
-  // Reads the frames in order, or only those from `first_frame` on. Several readers may read one finished file.
+  // Reads the frames in order. Several readers may read one finished file, which outlives them.
   class Reader {
    public:
     Reader(Reader&&) noexcept;
