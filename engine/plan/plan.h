@@ -59,10 +59,10 @@ enum class Aggregate : uint8_t {
 
 struct AggregateCall {
   Aggregate function;
-  std::vector<Expression> args;
+  std::vector<Expression> args = {};
   bool distinct = false;
-  std::optional<Expression> filter;
-  ColumnId output;
+  std::optional<Expression> filter = {};
+  ColumnId output = 0;
 };
 
 enum class WindowFunction : uint8_t {
@@ -88,11 +88,11 @@ struct FrameBound {
 struct WindowCall {
   WindowFunction function;
   Aggregate aggregate = Aggregate::kCount;
-  std::vector<Expression> args;
+  std::vector<Expression> args = {};
   bool rows = false;  // ROWS, else RANGE
   FrameBound start{FrameBound::Kind::kUnboundedPreceding};
   FrameBound end{FrameBound::Kind::kCurrentRow};
-  ColumnId output;
+  ColumnId output = 0;
 };
 
 // One struct for all relations: `kind` says which members count. `output` lists the columns it gives, in order.
