@@ -210,14 +210,11 @@ FrameWriter::Bytes FrameWriter::Encode(const std::shared_ptr<arrow::Schema>& sch
   return {encoded_.data(), size};
 }
 
-FrameReader::FrameReader(const std::vector<Type>& types, Memory& memory, ArrowPool& pool) : types_(types) {
+FrameReader::FrameReader(const std::vector<Type>& types, Memory& memory, ArrowPool& pool)
+    : types_(types), memory_(memory), valid_(types.size()), views_(types.size()) {
   options_ = arrow::ipc::IpcReadOptions::Defaults();
   options_.memory_pool = &pool;
   options_.use_threads = false;
-  for (const Type& type : types) {
-    valid_.emplace_back(memory, kBatchRows);
-    views_.push_back(type.is_view() ? Array<View>(memory, kBatchRows) : Array<View>());
-  }
 }
 
 FrameReader::~FrameReader() = default;
@@ -238,11 +235,13 @@ void FrameReader::Decode(const std::shared_ptr<arrow::Schema>& schema, const uin
     column.type = types_[c];
     column.data = from.buffers[1]->data();
     if (from.GetNullCount() != 0) {
+      if (valid_[c].size() < rows) valid_[c] = {memory_, rows};
       const uint8_t* bits = from.buffers[0]->data();
       for (uint32_t row = 0; row < rows; ++row) valid_[c][row] = (bits[row / 8] >> (row % 8)) & 1;
       column.valid = valid_[c].data();
     }
     if (types_[c].is_view()) {
+      if (views_[c].size() < rows) views_[c] = {memory_, rows};
       const auto* ends = reinterpret_cast<const int64_t*>(from.buffers[1]->data());
       const char* text = reinterpret_cast<const char*>(from.buffers[2]->data());
       for (uint32_t row = 0; row < rows; ++row) {

@@ -77,9 +77,10 @@ class FrameReader {
 
  private:
   const std::vector<Type>& types_;
+  Memory& memory_;
   arrow::ipc::IpcReadOptions options_;
   std::shared_ptr<arrow::RecordBatch> record_batch_;
-  std::vector<Array<uint8_t>> valid_;
+  std::vector<Array<uint8_t>> valid_;  // as long as the longest frame so far
   std::vector<Array<View>> views_;
 };
 
