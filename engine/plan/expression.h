@@ -100,6 +100,8 @@ struct Literal {
   bool null = true;
   // bool, int64_t (integers, date, timestamps), double (float, double), Int128 (decimal), Interval, std::string
   std::variant<bool, int64_t, double, Int128, Interval, std::string> value = false;
+
+  friend bool operator==(const Literal&, const Literal&) = default;
 };
 
 struct Rel;
@@ -124,6 +126,7 @@ struct Expression {
   std::vector<Expression> args;
   std::shared_ptr<Rel> subquery;
 
+  friend bool operator==(const Expression&, const Expression&) = default;
   static Expression Column(ColumnId id, Type type);
   static Expression Constant(Literal literal, Type type);
   static Expression Call(Function function, Type type, std::vector<Expression> args);

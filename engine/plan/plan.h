@@ -26,6 +26,8 @@ struct SortKey {
   Expression expression;
   bool descending = false;
   bool nulls_first = false;
+
+  friend bool operator==(const SortKey&, const SortKey&) = default;
 };
 
 enum class JoinKind : uint8_t {

@@ -1,0 +1,247 @@
+// substrait_join.cc: joins, and where NULLs decide what an anti or a mark join gives.
+#include <fmt/format.h>
+#include <google/protobuf/descriptor.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "engine/core/error.h"
+#include "engine/plan/substrait_scope.h"
+
+namespace neap::engine {
+namespace {
+
+using substrait::JoinRel;
+
+struct JoinForm {
+  JoinKind kind;
+  bool swapped;  // the inputs: the engine's kind is the mirror image
+};
+
+JoinForm FormOf(JoinRel::JoinType type) {
+  switch (type) {
+    case JoinRel::JOIN_TYPE_INNER:
+      return {JoinKind::kInner, false};
+    case JoinRel::JOIN_TYPE_OUTER:
+      return {JoinKind::kFull, false};
+    case JoinRel::JOIN_TYPE_LEFT:
+      return {JoinKind::kLeft, false};
+    case JoinRel::JOIN_TYPE_RIGHT:
+      return {JoinKind::kRight, false};
+    case JoinRel::JOIN_TYPE_LEFT_SEMI:
+      return {JoinKind::kLeftSemi, false};
+    case JoinRel::JOIN_TYPE_LEFT_ANTI:
+      return {JoinKind::kLeftAnti, false};
+    case JoinRel::JOIN_TYPE_LEFT_SINGLE:
+      return {JoinKind::kLeftSingle, false};
+    case JoinRel::JOIN_TYPE_RIGHT_SEMI:
+      return {JoinKind::kRightSemi, false};
+    case JoinRel::JOIN_TYPE_RIGHT_ANTI:
+      return {JoinKind::kRightAnti, false};
+    case JoinRel::JOIN_TYPE_RIGHT_SINGLE:
+      return {JoinKind::kLeftSingle, true};
+    case JoinRel::JOIN_TYPE_LEFT_MARK:
+      return {JoinKind::kLeftMark, false};
+    case JoinRel::JOIN_TYPE_RIGHT_MARK:
+      return {JoinKind::kLeftMark, true};
+    default:
+      RefusePlan("a join without a type");
+  }
+}
+
+bool IsAntiJoin(const JoinRel& rel) { return rel.type() == JoinRel::JOIN_TYPE_LEFT_ANTI; }
+
+bool Contains(const std::vector<ColumnId>& columns, ColumnId id) {
+  return std::find(columns.begin(), columns.end(), id) != columns.end();
+}
+
+// Which inputs an expression reads: 1 the left one, 2 the right one, 3 both, 0 none.
+int SidesOf(const Expression& expression, const Rel& left, const Rel& right) {
+  int sides = 0;
+  expression.ForEachColumn([&](ColumnId id) {
+    if (Contains(left.output, id)) sides |= 1;
+    if (Contains(right.output, id)) sides |= 2;
+  });
+  return sides;
+}
+
+bool IsEquality(const Expression& term) {
+  return term.kind == Expression::Kind::kCall &&
+         (term.function == Function::kEqual || term.function == Function::kIsNotDistinctFrom);
+}
+
+// Whether a condition asks of `mark` only that it be TRUE, so that NULL may be FALSE.
+bool AsksForTrueAlone(const Expression& condition, ColumnId mark) {
+  if (condition.is_column()) return true;
+  if (condition.kind == Expression::Kind::kCall &&
+      (condition.function == Function::kAnd || condition.function == Function::kOr)) {
+    return std::all_of(condition.args.begin(), condition.args.end(),
+                       [&](const Expression& arg) { return AsksForTrueAlone(arg, mark); });
+  }
+  bool reads = false;
+  condition.ForEachColumn([&](ColumnId id) { reads |= id == mark; });
+  return !reads;
+}
+
+// Whether a relation or one below tells a NULL mark from a FALSE one.
+bool TellsNullFromFalse(const Rel& rel, ColumnId mark) {
+  bool reads = false;
+  auto look = [&](const Expression& expression) {
+    expression.ForEachColumn([&](ColumnId id) { reads |= id == mark; });
+  };
+  for (const Expression& expression : rel.expressions) look(expression);
+  for (const SortKey& key : rel.sort) look(key.expression);
+  for (const AggregateCall& call : rel.aggregates) {
+    for (const Expression& arg : call.args) look(arg);
+    if (call.filter) reads |= !AsksForTrueAlone(*call.filter, mark);
+  }
+  for (const WindowCall& call : rel.windows) {
+    for (const Expression& arg : call.args) look(arg);
+  }
+  for (const Expression& key : rel.left_keys) look(key);
+  for (const Expression& key : rel.right_keys) look(key);
+  for (const auto& columns : rel.set_inputs) reads |= Contains(columns, mark);
+  if (rel.filter) reads |= !AsksForTrueAlone(*rel.filter, mark);
+  if (reads) return true;
+  return std::any_of(rel.inputs.begin(), rel.inputs.end(),
+                     [&](const RelPtr& input) { return TellsNullFromFalse(*input, mark); });
+}
+
+}  // namespace
+
+// Equalities between the sides become keys, the rest becomes the filter.
+void SubstraitReader::SplitJoinCondition(Rel& join, Expression condition) {
+  std::vector<Expression> terms, rest;
+  SplitConjunction(std::move(condition), &terms);
+  for (Expression& term : terms) {
+    if (IsEquality(term)) {
+      Expression left = term.args[0], right = term.args[1];
+      const int left_side = SidesOf(left, *join.inputs[0], *join.inputs[1]);
+      const int right_side = SidesOf(right, *join.inputs[0], *join.inputs[1]);
+      if (left_side == 2 && right_side == 1) std::swap(left, right);
+      if (left_side + right_side == 3 && left_side * right_side == 2 && Unify(&left, &right)) {
+        join.left_keys.push_back(std::move(left));
+        join.right_keys.push_back(std::move(right));
+        join.null_equals.push_back(term.function == Function::kIsNotDistinctFrom);
+        continue;
+      }
+    }
+    const bool always = term.kind == Expression::Kind::kLiteral && !term.literal.null &&
+                        term.type.id == TypeId::kBool && std::get<bool>(term.literal.value);
+    if (!always) rest.push_back(std::move(term));
+  }
+  if (!rest.empty()) join.filter = Conjunction(std::move(rest));
+}
+
+RelPtr SubstraitReader::ReadJoin(const JoinRel& rel) {
+  const JoinForm form = FormOf(rel.type());
+  auto join = std::make_shared<Rel>(Rel::Kind::kJoin);
+  join->join = form.kind;
+  RelPtr left = ReadRelation(rel.left()), right = ReadRelation(rel.right());
+  Scope scope;
+  scope.columns = left->output;
+  scope.columns.insert(scope.columns.end(), right->output.begin(), right->output.end());
+
+  switch (form.kind) {
+    case JoinKind::kLeftSemi:
+    case JoinKind::kLeftAnti:
+      join->output = left->output;
+      break;
+    case JoinKind::kRightSemi:
+    case JoinKind::kRightAnti:
+      join->output = right->output;
+      break;
+    case JoinKind::kLeftMark:
+      join->mark = NewColumn({TypeId::kBool});
+      join->output = form.swapped ? right->output : left->output;
+      join->output.push_back(join->mark);
+      break;
+    default:
+      join->output = scope.columns;
+  }
+  join->inputs = {left, right};
+  if (form.swapped) std::swap(join->inputs[0], join->inputs[1]);
+  if (rel.has_expression()) SplitJoinCondition(*join, Read(rel.expression(), scope));
+  DecideNulls(*join, rel);
+  if (form.kind == JoinKind::kLeft || form.kind == JoinKind::kFull || form.kind == JoinKind::kLeftSingle)
+    MarkNullable(join->inputs[1]->output);
+  if (form.kind == JoinKind::kRight || form.kind == JoinKind::kFull) MarkNullable(join->inputs[0]->output);
+
+  if (!rel.has_post_join_filter()) return join;
+  Scope joined;
+  joined.columns = join->output;
+  std::vector<ColumnId> output = join->output;
+  return MakeFilter(std::move(join), Read(rel.post_join_filter(), joined), std::move(output));
+}
+
+RelPtr SubstraitReader::ReadCross(const substrait::CrossRel& rel) {
+  auto join = std::make_shared<Rel>(Rel::Kind::kJoin);
+  join->inputs = {ReadRelation(rel.left()), ReadRelation(rel.right())};
+  for (const RelPtr& input : join->inputs)
+    join->output.insert(join->output.end(), input->output.begin(), input->output.end());
+  return join;
+}
+
+// An anti join is that of NOT EXISTS, unless the notes say that it is that of NOT IN. A mark join gives NULL where its
+// condition is not TRUE for any row and NULL for some: so says Substrait, and so it is for IN; DataFusion writes the
+// same relation for EXISTS, which is never NULL.
+void SubstraitReader::DecideNulls(Rel& join, const JoinRel& rel) {
+  const bool nulls = std::any_of(join.left_keys.begin(), join.left_keys.end(),
+                                 [&](const Expression& key) { return MayBeNull(key); }) ||
+                     std::any_of(join.right_keys.begin(), join.right_keys.end(),
+                                 [&](const Expression& key) { return MayBeNull(key); });
+  if (IsAntiJoin(rel)) {
+    const auto number = anti_joins_.find(&rel);
+    const auto& aware = notes_.null_aware_anti_joins;
+    join.null_aware = nulls && number != anti_joins_.end() && number->second < aware.size() && aware[number->second];
+    if (join.null_aware && (join.left_keys.size() != 1 || join.filter)) {
+      throw Error(ErrorKind::kPlan,
+                  "NOT IN (SELECT ...) that refers to the query around it, over columns that may be NULL: write NOT "
+                  "EXISTS, or add IS NOT NULL to both sides");
+    }
+  }
+  if (join.join == JoinKind::kLeftMark && nulls) marks_.push_back(&join);
+}
+
+void SubstraitReader::CheckMarks() {
+  for (Rel* join : marks_) {
+    if (!TellsNullFromFalse(*plan_.root, join->mark) && !Contains(plan_.root->output, join->mark)) continue;
+    const auto marks = notes_.marks;
+    if (marks == PlanNotes::Marks::kExists) continue;
+    const bool known = marks == PlanNotes::Marks::kIn || (marks == PlanNotes::Marks::kAsSubstrait && !datafusion_);
+    if (!known || join->left_keys.size() != 1 || join->filter) {
+      throw Error(ErrorKind::kPlan,
+                  "a negated or selected IN (SELECT ...) over columns that may be NULL, beside EXISTS or with a "
+                  "reference to the query around it: write EXISTS, or add IS NOT NULL to both sides");
+    }
+    join->null_aware = true;
+  }
+}
+
+// Numbers anti joins as a walk over DataFusion's plan meets them: a relation, then the subqueries in its expressions,
+// then its inputs.
+void SubstraitReader::NumberAntiJoins(const google::protobuf::Message& message) {
+  using google::protobuf::FieldDescriptor;
+  using google::protobuf::Message;
+  if (message.GetDescriptor() == JoinRel::descriptor()) {
+    const auto& join = static_cast<const JoinRel&>(message);
+    if (IsAntiJoin(join)) anti_joins_.emplace(&join, anti_joins_.size());
+  }
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  std::stable_partition(fields.begin(), fields.end(), [&](const FieldDescriptor* field) {
+    return field->message_type() != substrait::Rel::descriptor();
+  });
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (!field->is_repeated()) {
+      NumberAntiJoins(message.GetReflection()->GetMessage(message, field));
+      continue;
+    }
+    for (int i = 0, n = message.GetReflection()->FieldSize(message, field); i < n; ++i)
+      NumberAntiJoins(message.GetReflection()->GetRepeatedMessage(message, field, i));
+  }
+}
+
+}  // namespace neap::engine

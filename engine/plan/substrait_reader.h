@@ -1,0 +1,25 @@
+// substrait_reader.h: plans as they come in: Substrait 0.85 to 0.89 in protobuf, of DataFusion or of any other
+// producer.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "engine/plan/catalog.h"
+#include "engine/plan/plan.h"
+
+namespace neap::engine {
+
+// What DataFusion knows of a plan and does not write into it (sql/planner.py finds it out).
+struct PlanNotes {
+  // One an anti join, in the order of PreOrder below: whether it is that of NOT IN, where NULLs count.
+  std::vector<bool> null_aware_anti_joins;
+  // What mark joins were made from: IN, where NULLs count, EXISTS, or some of both.
+  enum class Marks : uint8_t { kAsSubstrait, kIn, kExists, kMixed } marks = Marks::kAsSubstrait;
+};
+
+// Throws Error(kPlan), which names what the engine does not have: a relation, a function, a type, a field.
+Plan ReadSubstrait(std::string_view bytes, const Catalog& tables, const PlanNotes& notes = {});
+
+}  // namespace neap::engine
