@@ -29,7 +29,8 @@ using UnpackFunction = void (*)(const uint8_t*, uint32_t, uint32_t*);
 
 constexpr auto kUnpack = []<uint32_t... kWidths>(std::integer_sequence<uint32_t, kWidths...>) {
   return std::array<UnpackFunction, sizeof...(kWidths)>{UnpackGroups<kWidths>...};
-}(std::make_integer_sequence<uint32_t, 33>());
+}
+(std::make_integer_sequence<uint32_t, 33>());
 
 // The eight bits of a byte to eight bytes: each product bit lands in the top bit of its byte.
 uint64_t SpreadByte(uint8_t byte) {

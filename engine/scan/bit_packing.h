@@ -31,9 +31,9 @@ class HybridDecoder {
   uint32_t width_ = 0;
   uint32_t left_ = 0;  // values of this run
   bool packed_ = false;
-  uint32_t value_ = 0;             // of a run
+  uint32_t value_ = 0;              // of a run
   const uint8_t* group_ = nullptr;  // the run's first packed byte
-  uint32_t position_ = 0;          // within the packed values
+  uint32_t position_ = 0;           // within the packed values
 };
 
 }  // namespace neap::engine

@@ -39,8 +39,8 @@ class ColumnReader {
 
   void Skip(uint64_t rows) { skip_ += rows; }
 
-  // The next rows, at most batch_rows; the column is valid until the next Read or Open. Throws Error(kData), which names
-  // file and column.
+  // The next rows, at most batch_rows; the column is valid until the next Read or Open. Throws Error(kData), which
+  // names file and column.
   void Read(uint32_t rows, Column& column);
 
  private:

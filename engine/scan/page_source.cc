@@ -116,7 +116,10 @@ class PageSource::Stream : public arrow::io::InputStream {
 
 struct PageSource::Impl {
   Impl(Memory& memory_for_all, arrow::MemoryPool* arrow_pool)
-      : memory(memory_for_all), pool(arrow_pool), stream(std::make_shared<Stream>(memory_for_all)), properties(arrow_pool) {}
+      : memory(memory_for_all),
+        pool(arrow_pool),
+        stream(std::make_shared<Stream>(memory_for_all)),
+        properties(arrow_pool) {}
 
   Page ReadDictionary(const parquet::DictionaryPage& from) const;
   Page ReadV1(const parquet::DataPageV1& from);
@@ -154,9 +157,9 @@ void PageSource::Open(const FileHandle& file, const ColumnChunk& chunk, const Le
   impl.leaf = &leaf;
   impl.page.reset();
   impl.stream->Open(file, chunk.pages);
-  impl.reader = parquet::PageReader::Open(impl.stream, chunk.values,
-                                          static_cast<parquet::Compression::type>(chunk.compression), impl.properties,
-                                          *leaf.descriptor);
+  impl.reader =
+      parquet::PageReader::Open(impl.stream, chunk.values, static_cast<parquet::Compression::type>(chunk.compression),
+                                impl.properties, *leaf.descriptor);
   impl.reader->set_data_page_filter([&impl](const parquet::DataPageStats& page) {
     const auto rows = static_cast<uint64_t>(page.num_values);
     if (page.num_values < 0 || rows > *impl.skip) return false;

@@ -19,7 +19,7 @@ struct Page {
   enum class Kind : uint8_t { kEnd, kDictionary, kPlain, kIndices };
 
   Kind kind = Kind::kEnd;
-  uint32_t rows = 0;              // of a dictionary: its values
+  uint32_t rows = 0;                // of a dictionary: its values
   const uint8_t* levels = nullptr;  // definition levels as runs; null where the column has none
   const uint8_t* levels_end = nullptr;
   const uint8_t* values = nullptr;  // PLAIN; of kIndices: the bit width, then runs
@@ -33,8 +33,8 @@ class PageSource {
 
   void Open(const FileHandle& file, const ColumnChunk& chunk, const Leaf& leaf);
 
-  // The next page; whatever an earlier page pointed to is gone. A data page whose rows are all to be skipped is not even
-  // read, and its rows are taken from *skip. Throws parquet::ParquetException or std::runtime_error.
+  // The next page; whatever an earlier page pointed to is gone. A data page whose rows are all to be skipped is not
+  // even read, and its rows are taken from *skip. Throws parquet::ParquetException or std::runtime_error.
   Page Next(uint64_t* skip);
 
  private:

@@ -22,8 +22,7 @@
 
 namespace neap::engine {
 
-FileHandle::FileHandle(const std::string& path)
-    : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+FileHandle::FileHandle(const std::string& path) : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (descriptor_ < 0) throw Error(ErrorKind::kData, path + ": cannot be opened: " + std::strerror(errno));
 }
 
@@ -184,7 +183,8 @@ ParquetFile ReadFooter(const std::string& path, const std::shared_ptr<const Parq
         ColumnChunk& chunk = group.chunks[leaf.column];
         chunk = ReadChunk(*from->ColumnChunk(static_cast<int>(leaf.column)), leaf, path, file.bytes);
         if (chunk.values != group.rows) {
-          throw Error(ErrorKind::kData, path + ": column " + leaf.name + " has not as many values as its row group rows");
+          throw Error(ErrorKind::kData,
+                      path + ": column " + leaf.name + " has not as many values as its row group rows");
         }
       }
     }

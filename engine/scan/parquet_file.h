@@ -20,8 +20,8 @@ struct FileRange {
 struct ColumnChunk {
   FileRange pages;  // dictionary page and data pages
   int64_t values = 0;
-  int64_t nulls = -1;  // -1: unknown
-  int compression = 0;   // parquet::Compression::type
+  int64_t nulls = -1;       // -1: unknown
+  int compression = 0;      // parquet::Compression::type
   bool dictionary = false;  // a dictionary page is there
   bool plain = false;       // some data page is not dictionary-encoded, or it is unknown
   bool has_bounds = false;  // min and max are known

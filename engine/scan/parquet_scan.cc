@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/core/error.h"
 #include "engine/memory/arrow_pool.h"
 #include "engine/run/query.h"
 #include "engine/scan/column_reader.h"
@@ -53,7 +54,7 @@ class ParquetScan::Reader : public Cursor {
   Morsel morsel_;
   RowRanges ranges_;  // of the row group, ascending: rows that may pass the filter
   size_t range_ = 0;
-  int64_t row_ = 0;        // of the row group: the next one to be read
+  int64_t row_ = 0;  // of the row group: the next one to be read
   int64_t range_end_ = 0;
 };
 
