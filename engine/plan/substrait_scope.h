@@ -1,5 +1,5 @@
-// substrait_scope.h: the reading of one plan, as the files that do it share it: relations (substrait_reader.cc), joins
-// (substrait_join.cc) and expressions (substrait_expression.cc).
+// substrait_scope.h: the reading of one plan, as the files that do it share it: relations (substrait_reader.cc,
+// substrait_join.cc, substrait_aggregate.cc) and expressions (substrait_expression.cc, substrait_functions.cc).
 #pragma once
 
 #include <cstdint>
@@ -102,6 +102,9 @@ class SubstraitReader {
   std::unordered_map<const google::protobuf::Message*, size_t> anti_joins_;
   std::vector<Rel*> marks_;
 };
+
+inline bool IsLiteral(const Expression& expression) { return expression.kind == Expression::Kind::kLiteral; }
+inline bool IsNullLiteral(const Expression& expression) { return IsLiteral(expression) && expression.literal.null; }
 
 // The terms of a conjunction, and back.
 void SplitConjunction(Expression condition, std::vector<Expression>* terms);
