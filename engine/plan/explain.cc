@@ -124,6 +124,10 @@ class Writer {
     if (e.function == Function::kNot) return Around(around, kNot, fmt::format("not {}", Text(e.args[0], kNot)));
     if (IsPostfix(e.function)) return Around(around, kCompare, fmt::format("{} {}", Text(e.args[0], kCompare), name));
     if (own == kTight || e.args.size() < 2) return fmt::format("{}({})", name, List(e.args));
+    if (own == kCompare && e.args.size() == 3)
+      return Around(
+          around, own,
+          fmt::format("{} {} {} escape {}", Text(e.args[0], own), name, Text(e.args[1], own), Text(e.args[2], own)));
     // The same operator again needs no parentheses on its left side.
     std::string text = Text(e.args[0], static_cast<Binding>(own - (own == kCompare ? 0 : 1)));
     for (size_t i = 1; i < e.args.size(); ++i) text += fmt::format(" {} {}", name, Text(e.args[i], own));

@@ -137,6 +137,9 @@ Expression SubstraitReader::ReadCall(const Message::ScalarFunction& call, Scope&
       }
     }
   }
+  // LIKE without ESCAPE comes with a NULL for it.
+  const bool like = function >= Function::kLike && function <= Function::kNotILike;
+  if (like && args.size() == 3 && IsNullLiteral(args[2])) args.pop_back();
   if ((function == Function::kAnd || function == Function::kOr) && args.size() == 1) return std::move(args[0]);
   if (function == Function::kNot && args[0].kind == Expression::Kind::kCall) {
     if (args[0].function == Function::kLike)
@@ -197,7 +200,8 @@ WindowCall SubstraitReader::ReadWindowCall(const std::string& name, std::vector<
   } else if (const auto aggregate = FindAggregate(name)) {
     result.function = WindowFunction::kAggregate;
     result.aggregate = *aggregate;
-    if (*aggregate == Aggregate::kCount && args.size() == 1 && IsLiteral(args[0]) && !IsNullLiteral(args[0])) args.clear();
+    if (*aggregate == Aggregate::kCount && args.size() == 1 && IsLiteral(args[0]) && !IsNullLiteral(args[0]))
+      args.clear();
   } else {
     RefusePlan(fmt::format("the window function {}", name));
   }

@@ -50,7 +50,9 @@ JoinForm FormOf(JoinRel::JoinType type) {
   }
 }
 
-bool IsAntiJoin(const JoinRel& rel) { return rel.type() == JoinRel::JOIN_TYPE_LEFT_ANTI; }
+bool IsAntiJoin(const JoinRel& rel) {
+  return rel.type() == JoinRel::JOIN_TYPE_LEFT_ANTI || rel.type() == JoinRel::JOIN_TYPE_RIGHT_ANTI;
+}
 
 bool Contains(const std::vector<ColumnId>& columns, ColumnId id) {
   return std::find(columns.begin(), columns.end(), id) != columns.end();
@@ -187,21 +189,37 @@ RelPtr SubstraitReader::ReadCross(const substrait::CrossRel& rel) {
 // condition is not TRUE for any row and NULL for some: so says Substrait, and so it is for IN; DataFusion writes the
 // same relation for EXISTS, which is never NULL.
 void SubstraitReader::DecideNulls(Rel& join, const JoinRel& rel) {
-  const bool nulls = std::any_of(join.left_keys.begin(), join.left_keys.end(),
-                                 [&](const Expression& key) { return MayBeNull(key); }) ||
-                     std::any_of(join.right_keys.begin(), join.right_keys.end(),
-                                 [&](const Expression& key) { return MayBeNull(key); });
-  if (IsAntiJoin(rel)) {
-    const auto number = anti_joins_.find(&rel);
-    const auto& aware = notes_.null_aware_anti_joins;
-    join.null_aware = nulls && number != anti_joins_.end() && number->second < aware.size() && aware[number->second];
-    if (join.null_aware && (join.left_keys.size() != 1 || join.filter)) {
-      throw Error(ErrorKind::kPlan,
-                  "NOT IN (SELECT ...) that refers to the query around it, over columns that may be NULL: write NOT "
-                  "EXISTS, or add IS NOT NULL to both sides");
-    }
+  std::vector<size_t> nullable;
+  for (size_t i = 0; i < join.left_keys.size(); ++i) {
+    if (MayBeNull(join.left_keys[i]) || MayBeNull(join.right_keys[i])) nullable.push_back(i);
   }
-  if (join.join == JoinKind::kLeftMark && nulls) marks_.push_back(&join);
+  if (nullable.empty()) return;
+  if (join.join == JoinKind::kLeftMark) marks_.push_back(&join);
+  const auto number = anti_joins_.find(&rel);
+  const auto& aware = notes_.null_aware_anti_joins;
+  if (number == anti_joins_.end() || number->second >= aware.size() || !aware[number->second]) return;
+  if (join.join == JoinKind::kLeftAnti && join.left_keys.size() == 1 && !join.filter) {
+    join.null_aware = true;
+    return;
+  }
+  // The subquery refers to the query around it: x = y is that of NOT IN, where NULL counts as a match, and the rest of
+  // the condition chooses the rows of the subquery, where it does not.
+  if (nullable.size() > 1) {
+    throw Error(ErrorKind::kPlan,
+                "NOT IN (SELECT ...) refers to the query around it by columns that may be NULL: write NOT EXISTS, or "
+                "add IS NOT NULL to both sides");
+  }
+  const auto key = static_cast<ptrdiff_t>(nullable[0]);
+  const Type boolean{TypeId::kBool};
+  Expression left = std::move(join.left_keys[nullable[0]]), right = std::move(join.right_keys[nullable[0]]);
+  join.left_keys.erase(join.left_keys.begin() + key);
+  join.right_keys.erase(join.right_keys.begin() + key);
+  join.null_equals.erase(join.null_equals.begin() + key);
+  Expression equal = Expression::Call(Function::kEqual, boolean, {std::move(left), std::move(right)});
+  std::vector<Expression> terms;
+  if (join.filter) terms.push_back(*std::move(join.filter));
+  terms.push_back(Expression::Call(Function::kIsNotFalse, boolean, {std::move(equal)}));
+  join.filter = Conjunction(std::move(terms));
 }
 
 void SubstraitReader::CheckMarks() {

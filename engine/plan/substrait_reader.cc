@@ -302,20 +302,22 @@ RelPtr SubstraitReader::ReadVirtualTable(const substrait::ReadRel& rel) {
 
 // ---- Relations of one input.
 
-// A conjunction that the scan below tests already is not tested again: DataFusion writes such filters twice.
+// A filter over a scan becomes the scan's own. DataFusion writes what it gave to the scan once more above it.
 RelPtr SubstraitReader::MakeFilter(RelPtr input, Expression condition, std::vector<ColumnId> output) {
-  std::vector<Expression> terms, done;
-  SplitConjunction(std::move(condition), &terms);
-  if (input->kind == Rel::Kind::kRead && input->filter) SplitConjunction(*input->filter, &done);
-  terms.erase(
-      std::remove_if(terms.begin(), terms.end(),
-                     [&](const Expression& term) { return std::find(done.begin(), done.end(), term) != done.end(); }),
-      terms.end());
-  if (terms.empty()) return Choose(std::move(input), std::move(output));
-  RelPtr filter = Unary(Rel::Kind::kFilter, std::move(input));
-  filter->filter = Conjunction(std::move(terms));
-  filter->output = std::move(output);
-  return filter;
+  if (input->kind != Rel::Kind::kRead) {
+    input = Unary(Rel::Kind::kFilter, std::move(input));
+    input->filter = std::move(condition);
+  } else {
+    std::vector<Expression> all, added;
+    if (input->filter) SplitConjunction(*std::move(input->filter), &all);
+    SplitConjunction(std::move(condition), &added);
+    for (Expression& term : added) {
+      if (std::find(all.begin(), all.end(), term) == all.end()) all.push_back(std::move(term));
+    }
+    input->filter = Conjunction(std::move(all));
+  }
+  input->output = std::move(output);
+  return input;
 }
 
 RelPtr SubstraitReader::ReadFilter(const substrait::FilterRel& rel) {

@@ -247,6 +247,7 @@ Expression ReadLiteral(const Expression_Literal& literal) {
       return Expression::Constant(Value(DecimalValue(value.value())), DecimalType(value.precision(), value.scale()));
     }
     case Kind::kNull:
+      if (literal.null().has_user_defined()) return Expression::Constant({}, {});  // DataFusion's NULL without a type
       return Expression::Constant({}, ReadType(literal.null()).type);
     default:
       RefusePlan(fmt::format("a literal of the type {}", OneofName(literal, "literal_type")));

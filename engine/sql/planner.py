@@ -1,0 +1,122 @@
+"""SQL to Substrait, by DataFusion. The engine runs this program beside itself while statements are planned.
+
+One line of JSON comes in on standard input:
+    {"tables": [{"name": NAME, "columns": [[NAME, SQL TYPE, NULLABLE], ...]}, ...], "statements": [SQL, ...]}
+For every statement one line goes out, and after the first form of it BYTES bytes, which are the plan:
+    plan BYTES MARKS ANTI...
+    error LINE
+There is one ANTI for every anti join, in the order of DataFusion's own listing, 1 where it is that of NOT IN; MARKS is
+in, exists or mixed: what mark joins come from. A Substrait plan of DataFusion's says neither.
+"""
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import types
+
+CONFIG = {
+    "datafusion.execution.time_zone": "+00:00",
+    "datafusion.execution.target_partitions": "1",
+    "datafusion.catalog.information_schema": "false",
+}
+
+
+def load_datafusion():
+    """The compiled part alone: the package's own modules import pyarrow, which takes longer than planning does."""
+    spec = importlib.util.find_spec("datafusion")
+    package = types.ModuleType("datafusion")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["datafusion"] = package
+    return importlib.import_module("datafusion._internal")
+
+
+class Refused(Exception):
+    pass
+
+
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def without_text(sql):
+    """The statement without comments, strings and quoted names."""
+    return re.sub(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", " ", sql, flags=re.DOTALL)
+
+
+def refuse_what_gets_lost(sql, lines):
+    """Refuses what DataFusion plans wrongly or leaves out of a Substrait plan."""
+    words = without_text(sql)
+    if re.search(r"\b(INTERSECT|EXCEPT)\s+ALL\b", words, re.IGNORECASE):
+        raise Refused("INTERSECT ALL and EXCEPT ALL are not planned: number the equal rows with row_number() first")
+    if re.search(r"\b(IGNORE|RESPECT)\s+NULLS\b", words, re.IGNORECASE):
+        raise Refused("IGNORE NULLS and RESPECT NULLS are not planned: leave them out or filter the NULLs before")
+    for line in lines:
+        if line.startswith("WindowAggr:"):
+            if "FILTER (WHERE" in line:
+                raise Refused("FILTER on a window function is not planned: use CASE WHEN ... END as its argument")
+            if "(DISTINCT " in line:
+                raise Refused("DISTINCT in a window function is not planned: number the equal rows first")
+            for bound in re.findall(r"(?:BETWEEN|AND) ((?:(?! AND ).)*?) (?:PRECEDING|FOLLOWING)", line):
+                if bound != "UNBOUNDED" and not bound.isdigit():
+                    raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
+
+
+class Planner:
+    def __init__(self, datafusion, tables):
+        self.datafusion = datafusion
+        config = self.datafusion.SessionConfig()
+        for name, value in CONFIG.items():
+            config = config.set(name, value)
+        self.context = self.datafusion.SessionContext(config, None)
+        for table in tables:
+            columns = ", ".join(
+                f"{quoted(name)} {sql_type}{'' if nullable else ' NOT NULL'}"
+                for name, sql_type, nullable in table["columns"]
+            )
+            self.context.sql_with_options(f"CREATE TABLE {quoted(table['name'])} ({columns})")
+
+    def plan(self, sql):
+        options = self.datafusion.SQLOptions().with_allow_ddl(False).with_allow_dml(False)
+        frame = self.context.sql_with_options(sql, options.with_allow_statements(False))
+        written = frame.logical_plan().display_indent()
+        optimized = frame.optimized_logical_plan()
+        lines = [line.strip() for line in optimized.display_indent().splitlines()]
+        refuse_what_gets_lost(sql, lines)
+        has_in, has_exists = "IN (<subquery>)" in written, "EXISTS (<subquery>)" in written
+        marks = "mixed" if has_in == has_exists else "in" if has_in else "exists"
+        anti_joins = [line for line in lines if re.match(r"(Left|Right)Anti Join:", line)]
+        null_aware = [str(int(line.endswith(" null_aware"))) for line in anti_joins]
+        plan = self.datafusion.substrait.Producer.to_substrait_plan(optimized, self.context).encode()
+        return plan, marks, null_aware
+
+
+def one_line(error):
+    """DataFusion's message without the kind of its error, which says nothing to who wrote the statement."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^(DataFusion error: )?((SQL|Schema|Optimizer|Substrait) error|Error during planning): ", "", text)
+    found = re.match(r'^(?:ParserError|NotImplemented)\("(.*)"\)$', text)
+    text = found.group(1).replace('\\"', '"') if found else text
+    missing = re.match(r"^table '(?:datafusion\.public\.)?(.*)' not found$", text)
+    if missing:
+        return f"there is no table {missing.group(1)}: name its files with -t {missing.group(1)}=FILES"
+    return text if len(text) <= 400 else text[:400] + " ..."
+
+
+def main():
+    request = json.loads(sys.stdin.buffer.readline())
+    planner = None
+    out = sys.stdout.buffer
+    for sql in request["statements"]:
+        try:
+            planner = planner or Planner(load_datafusion(), request["tables"])
+            plan, marks, null_aware = planner.plan(sql)
+            out.write(f"plan {len(plan)} {' '.join([marks, *null_aware])}\n".encode() + plan)
+        except BaseException as error:  # a panic of DataFusion's is not an Exception
+            out.write(f"error {one_line(error)}\n".encode())
+    out.flush()
+
+
+if __name__ == "__main__":
+    main()
