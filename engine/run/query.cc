@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <new>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -79,9 +82,9 @@ class TimedStage : public Stage {
 
 }  // namespace
 
-Query::Query(const std::string& name, const QueryOptions& options, SpillDirectory* spill)
+Query::Query(const QueryOptions& options, SpillDirectory* spill)
     : options_(options),
-      memory_(nullptr, name, options.memory == 0 ? NEAP_UNBOUNDED : options.memory),
+      memory_(options.memory == 0 ? NEAP_UNBOUNDED : options.memory),
       spill_(spill),
       threads_(options.threads == 0 ? AvailableCpus() : options.threads),
       pool_(threads_),
@@ -155,20 +158,38 @@ void Query::RunChain(Chain& chain, const std::vector<Stage*>& next) {
 }
 
 void Query::RunOnAll(const std::function<void(Worker&)>& work) {
-  std::exception_ptr first;
+  // The first error, said again outside of the query's arena, which the error outlives.
+  std::optional<Error> first;
   const std::function<void(uint32_t)> guarded = [&](uint32_t index) {
-    const bool scoped = neap_scope_push(memory_.arena()) == 0;
-    try {
-      work(workers_[index]);
-    } catch (...) {
-      std::lock_guard lock(mutex_);
-      if (!failed_.exchange(true)) first = std::current_exception();
+    ErrorKind kind{};
+    std::string_view text;
+    std::exception_ptr keep;
+    {
+      const bool scoped = neap_scope_push(memory().arena()) == 0;
+      try {
+        work(workers_[index]);
+      } catch (const Error& error) {
+        keep = std::current_exception();
+        kind = error.kind();
+        text = error.what();
+      } catch (const std::bad_alloc&) {
+        keep = std::current_exception();
+        kind = ErrorKind::kMemory;
+        text = "out of memory: give the query more with --memory, or the container";
+      } catch (const std::exception& error) {
+        keep = std::current_exception();
+        kind = ErrorKind::kData;
+        text = error.what();
+      }
+      if (scoped) neap_scope_pop();
     }
-    if (scoped) neap_scope_pop();
+    if (keep == nullptr) return;
+    std::lock_guard lock(mutex_);
+    if (!failed_.exchange(true)) first.emplace(kind, std::string(text));
   };
   pool_.Run(guarded);
   failed_.store(false);
-  if (first != nullptr) std::rethrow_exception(first);
+  if (first) throw *std::move(first);
 }
 
 void Query::Drain(Source& source, const std::vector<Stage*>& first) {
@@ -213,8 +234,8 @@ void Query::Drain(Source& source, const std::vector<Stage*>& first) {
 
 // ---- Room.
 
-size_t Query::Free() const {
-  const neap_arena_stats_t stats = memory_.Stats();
+size_t Query::Free() {
+  const neap_arena_stats_t stats = memory().Stats();
   size_t room = stats.charged < stats.bound ? stats.bound - stats.charged : 0;
   neap_stats_t process;
   if (neap_stats(&process) == 0 && process.limit != UINT64_MAX) room = std::min<size_t>(room, process.headroom);
@@ -225,7 +246,7 @@ bool Query::MayGrow(Memory& memory, size_t bytes) {
   if (options_.force_spill) return false;
   if (memory.HasRoom(bytes)) return true;
   // What was freed and not yet given back is charged too.
-  return memory.Purge() + memory_.Purge() != 0 && memory.HasRoom(bytes);
+  return memory.Purge() + memory_.memory().Purge() != 0 && memory.HasRoom(bytes);
 }
 
 void Query::Register(Operator* op) {
@@ -240,7 +261,7 @@ void Query::Unregister(Operator* op) {
 
 // Before a chain starts no stage of it holds anything, so that build sides may go to disk without ado.
 void Query::MakeRoomForMore() {
-  const size_t all = Free() + memory_.Charged();
+  const size_t all = Free() + memory().Charged();
   const size_t share = all / kShares;
   std::lock_guard lock(mutex_);
   if (const size_t room = Free(); room < share) MakeRoom(share - room);

@@ -30,14 +30,14 @@ struct QueryOptions {
 
 class Query {
  public:
-  Query(const std::string& name, const QueryOptions& options, SpillDirectory* spill);
+  Query(const QueryOptions& options, SpillDirectory* spill);
   ~Query();
 
   // Runs a chain and all that must be run before it; the last operator pushes to `results` (one stage a worker).
   // Throws the first Error of any thread after all have stopped.
   void Run(Chain& chain, const std::vector<Stage*>& results);
 
-  Memory& memory() { return memory_; }
+  Memory& memory() { return memory_.memory(); }
   SpillDirectory& spill_directory() { return *spill_; }
   const QueryOptions& options() const { return options_; }
   uint32_t threads() const { return threads_; }
@@ -65,10 +65,10 @@ class Query {
   void AtBoundary();
   void MakeRoom(size_t bytes);
   void MakeRoomForMore();
-  size_t Free() const;
+  size_t Free();
 
   QueryOptions options_;
-  Memory memory_;
+  QueryMemory memory_;
   SpillDirectory* spill_;
   uint32_t threads_;
   std::vector<Worker> workers_;

@@ -91,7 +91,7 @@ struct Last : Stage {
 };
 
 struct Fixture {
-  explicit Fixture(uint32_t threads, QueryOptions options = {}) : query("test", With(options, threads), &spill) {
+  explicit Fixture(uint32_t threads, QueryOptions options = {}) : query(With(options, threads), &spill) {
     for (Last& last : lasts) results.push_back(&last);
     results.resize(threads);
   }
