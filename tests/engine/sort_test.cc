@@ -141,7 +141,7 @@ class Sort : public testing::Test {
   // Sorts random rows and checks the result against the reference.
   OperatorFigures Run(const Case& c, uint64_t seed) {
     SpillDirectory directory;
-    Query query("sort_test", c.options, &directory);
+    Query query(c.options, &directory);
     OperatorFigures figures;
     {
       Memory memory(&query.memory(), "sort");
