@@ -1,0 +1,35 @@
+-- Three-valued logic, and where NULL is a value like others.
+
+SELECT k IS NULL, v IS NOT NULL FROM left_few;
+SELECT k FROM left_few WHERE k = NULL;
+SELECT k FROM left_few WHERE k <> 2;
+SELECT k FROM left_few WHERE NOT (k = 2);
+SELECT k, v FROM left_few WHERE k IS NOT DISTINCT FROM NULL;
+SELECT k, v FROM left_few WHERE k IS DISTINCT FROM 2;
+SELECT x, y, x AND y AS a, x OR y AS o FROM (VALUES (true, true), (true, false), (false, false)) AS t(x, y);
+SELECT a.b AND c.b AS both, a.b OR c.b AS either, NOT a.b AS neither FROM (SELECT DISTINCT b FROM numbers) a CROSS JOIN (SELECT DISTINCT b FROM numbers) c;
+SELECT b IS TRUE, b IS FALSE, b IS NOT TRUE, b IS NOT FALSE, b IS UNKNOWN FROM (SELECT DISTINCT b FROM numbers) t;
+SELECT count(*) FROM numbers WHERE b IS NOT TRUE;
+SELECT count(*) FROM numbers WHERE b OR i8 > 0;
+SELECT count(*) FROM numbers WHERE b AND i8 > 0;
+SELECT count(*) FROM numbers WHERE NOT (b AND i8 > 0);
+SELECT count(*) FROM numbers WHERE NOT (b OR i8 > 0);
+SELECT coalesce(v, -1), coalesce(NULL, k, v, 0) FROM left_few;
+SELECT coalesce(t, 'none'), coalesce(t, 'a longer replacement') FROM left_few;
+SELECT nullif(k, 2), nullif(t, 'two'), nullif(v, 999) FROM left_few;
+SELECT k IN (2, 5), k IN (2, NULL), k NOT IN (2, 5), k NOT IN (2, NULL) FROM left_few;
+SELECT count(*) FROM left_few WHERE k NOT IN (2, NULL);
+SELECT k BETWEEN 1 AND NULL, k BETWEEN NULL AND 2, NOT (k BETWEEN 3 AND NULL) FROM left_few;
+SELECT t LIKE NULL, t LIKE 't%', t || NULL FROM left_few;
+SELECT count(*), count(k), count(v), count(t), count(DISTINCT k) FROM left_few;
+SELECT sum(k), min(k), max(t) FROM left_few WHERE k IS NULL;
+SELECT k, count(*), count(v) FROM left_few GROUP BY k;
+SELECT DISTINCT k FROM left_few;
+SELECT k, v FROM left_few ORDER BY k NULLS FIRST, v NULLS LAST;
+SELECT k, v FROM left_few ORDER BY k DESC NULLS FIRST, v DESC NULLS LAST;
+SELECT k, v FROM left_few ORDER BY k DESC NULLS LAST, v NULLS FIRST;
+SELECT greatest(k, v), least(k, v), greatest(NULL, k) FROM left_few;
+SELECT CASE k WHEN NULL THEN 'null' WHEN 2 THEN 'two' ELSE 'other' END FROM left_few;
+SELECT CASE WHEN k > 1 THEN k END FROM left_few;
+SELECT z, z IS NULL, z + 1, coalesce(z, 0) FROM single;
+SELECT NULL, NULL IS NULL, NULL = NULL, coalesce(NULL, NULL, 1);
