@@ -122,7 +122,11 @@ uint64_t MemoryManager::AcquireExecution(Task& task, uint64_t bytes, MemoryMode 
     const uint64_t least = from.books.execution_size / (2 * from.books.tasks);
     const uint64_t grant = std::min({bytes, Minus(most, share.granted), from.execution_free()});
     if (grant == bytes || share.granted + grant >= least) {
-      const uint64_t given = Reserve(*share.memory, grant);
+      uint64_t given = Reserve(*share.memory, grant);
+      if (const uint64_t borrowed = Minus(from.books.storage_used, from.region); given < grant && borrowed != 0) {
+        Evict(std::nullopt, std::min(grant - given, borrowed), mode);
+        given += Reserve(*share.memory, grant - given);
+      }
       share.granted += given;
       from.books.execution_used += given;
       return given;
@@ -204,9 +208,12 @@ bool MemoryManager::TakeStorage(std::optional<DatasetId> dataset, uint64_t bytes
   Pool& from = pool(mode);
   if (to_evict != 0) Evict(dataset, to_evict, mode);
   if (bytes > from.storage_free()) return false;
-  if (const uint64_t given = Reserve(*from.storage_memory, bytes); given != bytes) {
+  uint64_t given = Reserve(*from.storage_memory, bytes);
+  while (given != bytes) {  // older blocks give way to what the arena says, too
+    const uint64_t missing = bytes - given;
     HoldRest(*from.storage_memory, from.books.storage_used);
-    return false;
+    if (Evict(dataset, missing, mode) == 0) return false;
+    given = Reserve(*from.storage_memory, bytes);
   }
   from.books.storage_used += bytes;
   return true;
@@ -269,13 +276,17 @@ uint64_t MemoryManager::EvictForPressure(uint64_t bytes) {
 uint64_t MemoryManager::Reserve(Memory& memory, uint64_t bytes) {
   constexpr uint64_t kPage = 4096;
   if (bytes == 0 || neap_arena_reserve(memory.arena(), bytes) == 0) return bytes;
-  // What was freed and not yet given back is charged too.
+  // What was freed and not yet given back is charged too, and so is the hold of what was allocated in such pages.
   for (Pool& pool : pools_) {
-    if (pool.storage_memory != nullptr) pool.storage_memory->Purge();
+    if (pool.storage_memory == nullptr) continue;
+    pool.storage_memory->Purge();
+    HoldRest(*pool.storage_memory, pool.books.storage_used);
   }
   for (Task* task : tasks_) {
     for (Task::Share& share : task->shares_) {
-      if (share.memory != nullptr) share.memory->Purge();
+      if (share.memory == nullptr) continue;
+      share.memory->Purge();
+      HoldRest(*share.memory, share.granted);
     }
   }
   if (neap_arena_reserve(memory.arena(), bytes) == 0) return bytes;

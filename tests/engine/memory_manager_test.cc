@@ -358,6 +358,23 @@ TEST_F(Unified, WhatTheArenaRefusesIsNotGrantedAndNobodyWaitsForIt) {
   EXPECT_TRUE(blocks.Cache(1, 10 * kMiB));
 }
 
+TEST_F(Unified, AHoldThatFreedPagesMadeNeedlessIsGivenUp) {
+  Task task(manager, "task");
+  std::vector<void*> allocated;
+  const auto allocate = [&] {
+    for (int i = 0; i < 3200; ++i) allocated.push_back(task.memory(kOnHeap).Allocate(128 << 10));
+  };
+  ASSERT_EQ(manager.AcquireExecution(task, 400 * kMiB, kOnHeap), 400 * kMiB);
+  allocate();
+  for (void* block : allocated) Memory::Free(block);
+  manager.ReleaseExecution(task, 400 * kMiB, kOnHeap);
+  allocated.clear();
+  ASSERT_EQ(manager.AcquireExecution(task, 400 * kMiB, kOnHeap), 400 * kMiB);
+  allocate();  // in the pages of before, if they are still there
+  EXPECT_EQ(manager.AcquireExecution(task, 590 * kMiB, kOnHeap), 590 * kMiB);
+  for (void* block : allocated) Memory::Free(block);
+}
+
 TEST_F(Unified, UnderPressureCachedBlocksGoWhateverTheirRegion) {
   for (DatasetId dataset = 1; dataset <= 3; ++dataset) ASSERT_TRUE(blocks.Cache(dataset, 100 * kMiB));
   ASSERT_TRUE(blocks.Cache(4, 20 * kMiB, kOffHeap));
