@@ -20,6 +20,9 @@ struct NestedLoopJoinSpec {
   std::optional<Expression> filter;
   std::vector<ColumnId> output;
   ColumnId mark = 0;  // kLeftMark
+  // kLeftAnti and kLeftMark: a filter that is NULL for a pair leaves it open whether there is a match, as NOT IN and IN
+  // have it. Otherwise NULL is no match.
+  bool null_aware = false;
 };
 
 std::unique_ptr<Operator> MakeNestedLoopJoin(Query& query, NestedLoopJoinSpec spec, std::unique_ptr<Chain> build);

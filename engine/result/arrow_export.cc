@@ -10,20 +10,6 @@
 #include "engine/result/arrow_stream.h"
 
 namespace neap::engine {
-namespace {
-
-// Never taken down: nobody knows how long readers keep what they were given.
-struct Results {
-  Memory memory{nullptr, "results"};
-  ArrowPool pool{memory};
-};
-
-Results& TheResults() {
-  static auto& results = *new Results;
-  return results;
-}
-
-}  // namespace
 
 // The reading end as Arrow wraps it up.
 class ArrowExport::Stream : public arrow::RecordBatchReader {
@@ -50,12 +36,13 @@ class ArrowExport::Stream : public arrow::RecordBatchReader {
   const std::shared_ptr<ArrowExport> owner_;
 };
 
-ArrowExport::ArrowExport(std::vector<ResultColumn> columns) : schema_(ArrowSchemaOf(columns)) {}
+ArrowExport::ArrowExport(std::vector<ResultColumn> columns, Memory& memory)
+    : schema_(ArrowSchemaOf(columns)), pool_(std::make_shared<ArrowPool>(memory)) {}
 
 ArrowExport::~ArrowExport() = default;
 
-std::shared_ptr<ArrowExport> ArrowExport::Make(std::vector<ResultColumn> columns) {
-  return std::shared_ptr<ArrowExport>(new ArrowExport(std::move(columns)));
+std::shared_ptr<ArrowExport> ArrowExport::Make(std::vector<ResultColumn> columns, Memory& memory) {
+  return std::shared_ptr<ArrowExport>(new ArrowExport(std::move(columns), memory));
 }
 
 void ArrowExport::Export(ArrowArrayStream* out) {
@@ -64,10 +51,7 @@ void ArrowExport::Export(ArrowArrayStream* out) {
 }
 
 void ArrowExport::Push(const Batch& batch) {
-  // What Arrow keeps beside the buffers must not be of the query's arena either, whose scope this thread is in.
-  Results& results = TheResults();
-  const neap::Scope scope(results.memory.arena());
-  auto copy = ToArrow(batch, schema_, &results.pool);
+  auto copy = ToArrow(batch, schema_, pool_.get());
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return waiting_.size() < kBatches || abandoned_; });
   if (abandoned_) return;
