@@ -5,8 +5,10 @@
 
 #include <functional>
 #include <map>
+#include <type_traits>
+#include <utility>
 
-#include "engine/expression/evaluator.h"
+#include "engine/core/value_text.h"
 #include "engine/plan/functions.h"
 
 namespace neap::engine {
@@ -64,13 +66,30 @@ std::string Quoted(const std::string& text) {
   return result + "'";
 }
 
+// AppendValue wants the value as it lies in a column.
+template <class T>
+std::string TextOf(const Type& type, const T& value) {
+  std::string text;
+  if constexpr (std::is_same_v<T, std::string>) {
+    text = value;
+  } else {
+    DispatchPhysical(type.physical(), [&](auto zero) {
+      using Native = decltype(zero);
+      if constexpr (std::is_convertible_v<T, Native> || std::is_same_v<T, Native>) {
+        const auto native = static_cast<Native>(value);
+        AppendValue(type, &native, text);
+      }
+    });
+  }
+  return text;
+}
+
 std::string LiteralText(const Expression& literal) {
   if (literal.literal.null) return "null";
   if (literal.type.id == TypeId::kString) return Quoted(std::get<std::string>(literal.literal.value));
   if (literal.type.id == TypeId::kBool) return std::get<bool>(literal.literal.value) ? "true" : "false";
   if (literal.type.id == TypeId::kBinary) return "binary " + Quoted(std::get<std::string>(literal.literal.value));
-  const Literal text = EvaluateConstant(Expression::Cast(literal, {TypeId::kString}));
-  const auto& value = std::get<std::string>(text.value);
+  const std::string value = std::visit([&](const auto& v) { return TextOf(literal.type, v); }, literal.literal.value);
   const bool number = literal.type.is_integer() || literal.type.id == TypeId::kDecimal ||
                       literal.type.id == TypeId::kFloat || literal.type.id == TypeId::kDouble;
   return number ? value : literal.type.Name() + " " + Quoted(value);

@@ -10,6 +10,20 @@
 #include "engine/result/arrow_stream.h"
 
 namespace neap::engine {
+namespace {
+
+// Never taken down: nobody knows how long readers keep what they were given.
+struct Results {
+  Memory memory{nullptr, "results"};
+  ArrowPool pool{memory};
+};
+
+Results& TheResults() {
+  static auto& results = *new Results;
+  return results;
+}
+
+}  // namespace
 
 // The reading end as Arrow wraps it up.
 class ArrowExport::Stream : public arrow::RecordBatchReader {
@@ -36,13 +50,12 @@ class ArrowExport::Stream : public arrow::RecordBatchReader {
   const std::shared_ptr<ArrowExport> owner_;
 };
 
-ArrowExport::ArrowExport(std::vector<ResultColumn> columns, Memory& memory)
-    : schema_(ArrowSchemaOf(columns)), pool_(std::make_shared<ArrowPool>(memory)) {}
+ArrowExport::ArrowExport(std::vector<ResultColumn> columns) : schema_(ArrowSchemaOf(columns)) {}
 
 ArrowExport::~ArrowExport() = default;
 
-std::shared_ptr<ArrowExport> ArrowExport::Make(std::vector<ResultColumn> columns, Memory& memory) {
-  return std::shared_ptr<ArrowExport>(new ArrowExport(std::move(columns), memory));
+std::shared_ptr<ArrowExport> ArrowExport::Make(std::vector<ResultColumn> columns) {
+  return std::shared_ptr<ArrowExport>(new ArrowExport(std::move(columns)));
 }
 
 void ArrowExport::Export(ArrowArrayStream* out) {
@@ -51,7 +64,10 @@ void ArrowExport::Export(ArrowArrayStream* out) {
 }
 
 void ArrowExport::Push(const Batch& batch) {
-  auto copy = ToArrow(batch, schema_, pool_.get());
+  // What Arrow keeps beside the buffers must not be of the query's arena either, whose scope this thread is in.
+  Results& results = TheResults();
+  const neap::Scope scope(results.memory.arena());
+  auto copy = ToArrow(batch, schema_, &results.pool);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return waiting_.size() < kBatches || abandoned_; });
   if (abandoned_) return;

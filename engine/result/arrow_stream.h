@@ -19,11 +19,11 @@ struct ArrowArrayStream;
 namespace neap::engine {
 
 // What a query gives, as a stream that another thread reads while the query runs. The batches are copied; at most
-// kBatches wait, and Push waits while they do.
+// kBatches wait, and Push waits while they do. The reader may keep them for longer than query and stream live: they
+// are of an arena of the process, `results`.
 class ArrowExport : public std::enable_shared_from_this<ArrowExport> {
  public:
-  // `memory` outlives every array that the stream gives.
-  static std::shared_ptr<ArrowExport> Make(std::vector<ResultColumn> columns, Memory& memory);
+  static std::shared_ptr<ArrowExport> Make(std::vector<ResultColumn> columns);
   ~ArrowExport();
 
   // The reading end; once. It may be released before its end: then what is pushed is dropped.
@@ -38,11 +38,10 @@ class ArrowExport : public std::enable_shared_from_this<ArrowExport> {
   class Stream;
   static constexpr size_t kBatches = 16;
 
-  ArrowExport(std::vector<ResultColumn> columns, Memory& memory);
+  explicit ArrowExport(std::vector<ResultColumn> columns);
   std::shared_ptr<arrow::RecordBatch> Pop();  // null at the end; throws Error after Fail
 
   const std::shared_ptr<arrow::Schema> schema_;
-  const std::shared_ptr<arrow::MemoryPool> pool_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

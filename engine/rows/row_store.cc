@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/rows/row_gather.h"
+
 namespace neap::engine {
 namespace {
 
@@ -224,23 +226,14 @@ void RowStore::Adopt(RowStore&& other) {
 uint64_t SpillRows(const RowStore& store, SpillFile& file) {
   // Small batches: the file collects them, and spilling is when memory is short.
   constexpr uint32_t kRows = 512;
-  const RowLayout& layout = store.layout();
-  std::vector<Array<uint8_t>> data, valid;
-  for (const Type& type : layout.types()) {
-    data.emplace_back(store.memory(), kRows * type.width());
-    valid.emplace_back(store.memory(), kRows);
-  }
+  RowGather gather(store.layout(), store.memory(), kRows);
   Batch batch;
-  batch.columns.resize(layout.columns());
   const uint8_t* rows[kRows];
   store.ForEachRun([&](const uint8_t* row, uint32_t count) {
     while (count != 0) {
       const uint32_t taken = std::min(count, kRows);
-      for (uint32_t i = 0; i < taken; ++i, row += layout.width()) rows[i] = row;
-      for (size_t c = 0; c < layout.columns(); ++c) {
-        batch.columns[c] = GatherColumn(layout, c, rows, nullptr, taken, {data[c].data(), valid[c].data()});
-      }
-      batch.SetAll(taken);
+      for (uint32_t i = 0; i < taken; ++i, row += store.layout().width()) rows[i] = row;
+      gather.Gather(rows, taken, batch);
       file.Write(batch);
       count -= taken;
     }

@@ -69,9 +69,8 @@ std::shared_ptr<arrow::Schema> FrameSchema(const std::vector<Type>& types) {
 }
 
 FrameWriter::FrameWriter(const std::vector<Type>& types, Memory& memory) : types_(types), memory_(memory) {
-  size_t width = 0;
-  for (const Type& type : types) width += WidthInFrame(type);
-  capacity_ = static_cast<uint32_t>(std::clamp<size_t>(kFrameBytes / std::max<size_t>(width, 1), 64, kBatchRows));
+  for (const Type& type : types) width_ += WidthInFrame(type);
+  capacity_ = static_cast<uint32_t>(std::clamp<size_t>(kFrameBytes / std::max<size_t>(width_, 1), 64, kBatchRows));
   fields_.resize(types.size());
   for (size_t c = 0; c < types.size(); ++c) {
     fields_[c].values = {memory, (capacity_ + 1) * WidthInFrame(types[c])};
@@ -82,7 +81,7 @@ FrameWriter::FrameWriter(const std::vector<Type>& types, Memory& memory) : types
 
 void FrameWriter::Clear() {
   rows_ = 0;
-  text_bytes_ = 0;
+  bytes_ = 0;
   for (Field& field : fields_) {
     std::memset(field.values.data(), 0, sizeof(int64_t));
     std::memset(field.valid.data(), 0xff, field.valid.size());
@@ -93,19 +92,20 @@ void FrameWriter::Clear() {
 
 // At least one, however long its strings are.
 uint32_t FrameWriter::RowsThatFit(const Batch& batch, uint32_t first, uint32_t count) const {
-  size_t text[kStep] = {};
+  size_t bytes[kStep];
+  std::fill_n(bytes, count, width_);
   for (size_t c = 0; c < types_.size(); ++c) {
     if (!types_[c].is_view()) continue;
     const Column& column = batch.columns[c];
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t row = batch.selection != nullptr ? batch.selection[first + i] : first + i;
       const uint32_t position = column.position(row);
-      if (column.valid == nullptr || column.valid[position] != 0) text[i] += column.values<View>()[position].size;
+      if (column.valid == nullptr || column.valid[position] != 0) bytes[i] += column.values<View>()[position].size;
     }
   }
-  size_t sum = text_bytes_ + text[0];
+  size_t sum = bytes_ + bytes[0];
   uint32_t fit = 1;
-  while (fit < count && sum + text[fit] <= kFrameBytes) sum += text[fit++];
+  while (fit < count && sum + bytes[fit] <= kFrameBytes) sum += bytes[fit++];
   return fit;
 }
 
@@ -139,7 +139,7 @@ void FrameWriter::AppendColumn(const Column& column, Field& field, uint32_t coun
       }
       ends[rows_ + i] = static_cast<int64_t>(field.text_used);
     }
-    text_bytes_ += field.text_used - text_before;
+    bytes_ += field.text_used - text_before;
   } else {
     T* to = reinterpret_cast<T*>(field.values.data()) + rows_;
     for (uint32_t i = 0; i < count; ++i) {
@@ -172,6 +172,7 @@ uint32_t FrameWriter::Append(const Batch& batch, uint32_t first) {
       });
     }
     rows_ += count;
+    bytes_ += count * width_;
     done += count;
   }
   return done;

@@ -30,7 +30,7 @@ class FrameWriter {
   // Copies rows of the batch that count, from the `first`th of them on, until there are no more or the frame is full;
   // returns how many.
   uint32_t Append(const Batch& batch, uint32_t first);
-  bool full() const { return rows_ == capacity_ || text_bytes_ >= kFrameBytes; }
+  bool full() const { return rows_ == capacity_ || bytes_ >= kFrameBytes; }
   uint32_t rows() const { return rows_; }
 
   // The rows as an IPC message, behind `before` bytes left free, in a buffer that stays valid until the next call.
@@ -58,9 +58,10 @@ class FrameWriter {
 
   const std::vector<Type>& types_;
   Memory& memory_;
+  size_t width_ = 0;   // bytes of a row without its strings
   uint32_t capacity_;  // rows
   uint32_t rows_ = 0;
-  size_t text_bytes_ = 0;
+  size_t bytes_ = 0;
   std::vector<Field> fields_;
   Array<uint8_t> encoded_;
 };

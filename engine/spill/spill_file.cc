@@ -30,6 +30,25 @@ constexpr uint32_t kMagic = 0x5041454e;  // "NEAP"
 // The body of a frame starts where its buffers are aligned in memory.
 constexpr size_t kBefore = 64;
 
+// Closes at its end.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  explicit operator bool() const { return fd_ >= 0; }
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
 std::string Reason(int error) { return std::generic_category().message(error); }
 
 }  // namespace
@@ -42,24 +61,24 @@ struct SpillFile::Impl {
         pool(*owner),
         schema(FrameSchema(types)) {}
   ~Impl() {
-    if (fd < 0) return;
-    close(fd);
+    if (path.empty()) return;
     unlink(path.c_str());
     directory.Add(-static_cast<int64_t>(bytes));
   }
 
-  void Open() {
-    path = directory.NewPath();
-    fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-      throw Error(ErrorKind::kSpill, "cannot make the spill file " + path + " (" + Reason(errno) +
+  void Make() {
+    std::string made = directory.NewPath();
+    out = Descriptor(open(made.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!out) {
+      throw Error(ErrorKind::kSpill, "cannot make the spill file " + made + " (" + Reason(errno) +
                                          "): set NEAP_SPILL_DIR to a folder that can be written");
     }
+    path = std::move(made);
   }
 
   void WriteAll(const uint8_t* data, size_t size) {
     while (size != 0) {
-      const ssize_t written = pwrite(fd, data, size, static_cast<off_t>(bytes));
+      const ssize_t written = pwrite(out.fd(), data, size, static_cast<off_t>(bytes));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) {
         const int error = written < 0 ? errno : ENOSPC;
@@ -75,7 +94,7 @@ struct SpillFile::Impl {
   }
 
   void WriteFrame() {
-    if (fd < 0) Open();
+    if (path.empty()) Make();
     FrameHeader header{kMagic, writer->rows(), 0, 0};
     const FrameWriter::Bytes frame = writer->Encode(schema, pool, kBefore);
     header.bytes = frame.size - kBefore;
@@ -90,26 +109,14 @@ struct SpillFile::Impl {
                                        "): run the query again, and check the disk if this comes back");
   }
 
-  void ReadAll(uint8_t* to, size_t size, uint64_t at) const {
-    while (size != 0) {
-      const ssize_t got = pread(fd, to, size, static_cast<off_t>(at));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) Damaged(Reason(errno));
-      if (got == 0) Damaged("it ends too early");
-      to += got;
-      size -= static_cast<size_t>(got);
-      at += static_cast<uint64_t>(got);
-    }
-  }
-
   SpillDirectory& directory;
   std::vector<Type> types;
   Memory& memory;
   ArrowPool pool;
   std::shared_ptr<arrow::Schema> schema;
   std::optional<FrameWriter> writer;
-  std::string path;
-  int fd = -1;
+  std::string path;  // empty before the first frame
+  Descriptor out;    // only while it is written: many files may wait to be read
   uint64_t rows = 0;
   uint64_t bytes = 0;
 };
@@ -132,6 +139,7 @@ void SpillFile::Write(const Batch& batch) {
 void SpillFile::Finish() {
   if (impl_->writer && impl_->writer->rows() != 0) impl_->WriteFrame();
   impl_->writer.reset();
+  impl_->out = Descriptor();
 }
 
 uint64_t SpillFile::rows() const { return impl_->rows; }
@@ -139,10 +147,28 @@ uint64_t SpillFile::bytes() const { return impl_->bytes; }
 const std::vector<Type>& SpillFile::types() const { return impl_->types; }
 
 struct SpillFile::Reader::Impl {
-  explicit Impl(SpillFile::Impl& from) : file(from), frames(from.types, from.memory, from.pool) {}
+  explicit Impl(SpillFile::Impl& from) : file(from), frames(from.types, from.memory, from.pool) {
+    if (file.path.empty()) return;
+    in = Descriptor(open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!in) file.Damaged(Reason(errno));
+    posix_fadvise(in.fd(), 0, 0, POSIX_FADV_SEQUENTIAL);
+  }
+
+  void ReadAll(uint8_t* to, size_t size) {
+    while (size != 0) {
+      const ssize_t got = pread(in.fd(), to, size, static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) file.Damaged(Reason(errno));
+      if (got == 0) file.Damaged("it ends too early");
+      to += got;
+      size -= static_cast<size_t>(got);
+      at += static_cast<uint64_t>(got);
+    }
+  }
 
   const SpillFile::Impl& file;
   FrameReader frames;
+  Descriptor in;
   Array<uint8_t> body;
   uint64_t at = 0;
 };
@@ -158,14 +184,12 @@ bool SpillFile::Reader::Next(Batch& batch) {
   const SpillFile::Impl& file = impl_->file;
   if (impl_->at == file.bytes) return false;
   FrameHeader header;
-  file.ReadAll(reinterpret_cast<uint8_t*>(&header), sizeof header, impl_->at);
+  impl_->ReadAll(reinterpret_cast<uint8_t*>(&header), sizeof header);
   if (header.magic != kMagic) file.Damaged("no frame where one should start");
-  impl_->at += sizeof header;
   if (header.bytes > file.bytes - impl_->at) file.Damaged("a frame that is longer than the file");
   if (impl_->body.size() < header.bytes) impl_->body = {file.memory, header.bytes + header.bytes / 4};
-  file.ReadAll(impl_->body.data(), header.bytes, impl_->at);
+  impl_->ReadAll(impl_->body.data(), header.bytes);
   if (XXH64(impl_->body.data(), header.bytes, header.rows) != header.checksum) file.Damaged("wrong checksum");
-  impl_->at += header.bytes;
   try {
     impl_->frames.Decode(file.schema, impl_->body.data(), header.bytes, batch);
   } catch (const Error& error) {
