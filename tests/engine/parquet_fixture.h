@@ -235,7 +235,7 @@ inline std::shared_ptr<arrow::Table> Scanned(Table& table, ScanOptions options =
   QueryOptions query_options;
   query_options.threads = options.threads;
   query_options.batch_rows = options.batch_rows;
-  Query query("scan", query_options, nullptr);
+  Query query(query_options, nullptr);
   arrow::RecordBatchVector batches;
   {
     Memory memory(&query.memory(), "scan");
