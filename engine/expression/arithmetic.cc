@@ -159,6 +159,10 @@ NodePtr OfFloats(Function function, Type type, std::vector<NodePtr>& args, Memor
 
 NodePtr MakeArithmetic(Function function, Type type, std::vector<NodePtr> args, Memory& memory) {
   if (args.size() != 2) NoFunction(function, args, type);
+  const auto is_time = [](const NodePtr& node) {
+    return (node->type().id >= TypeId::kDate && node->type().id <= TypeId::kInterval);
+  };
+  if (is_time(args[0]) || is_time(args[1])) return MakeTimeArithmetic(function, type, std::move(args), memory);
   if (type.id == TypeId::kDecimal) {
     return MakeDecimalArithmetic(function, type, std::move(args[0]), std::move(args[1]), memory);
   }

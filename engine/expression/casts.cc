@@ -5,6 +5,7 @@
 #include <string>
 #include <type_traits>
 
+#include "engine/expression/calendar.h"
 #include "engine/expression/compile.h"
 #include "engine/expression/decimal.h"
 #include "engine/expression/kernel.h"
@@ -150,6 +151,23 @@ struct FloatToDecimal {
   std::string Why(A a) const { return DoesNotFit(std::to_string(a), to); }
 };
 
+struct DateToTimestamp {
+  static constexpr bool kMayFail = true;
+  Type to;
+  bool operator()(int32_t days, int64_t& micros) const {
+    return !__builtin_mul_overflow(int64_t{days}, kMicrosPerDay, &micros);
+  }
+  std::string Why(int32_t days) const { return DoesNotFit(DateText(days), to); }
+};
+
+struct TimestampToDate {
+  static constexpr bool kMayFail = false;
+  bool operator()(int64_t micros, int32_t& days) const {
+    days = static_cast<int32_t>(DaysOfMicros(micros));
+    return true;
+  }
+};
+
 template <class A, class R, class Op>
 NodePtr Cast(NodePtr from, Type to, Op op, bool null_instead, Memory& memory) {
   return std::make_unique<UnaryNode<A, R, Op>>(to, std::move(from), op, memory, null_instead);
@@ -276,7 +294,17 @@ NodePtr MakeCast(NodePtr node, Type to, bool null_instead, Memory& memory) {
       __builtin_unreachable();
     });
   }
-  throw Error(ErrorKind::kPlan, "no cast from " + from.Name() + " to " + to.Name());
+  const auto is_timestamp = [](Type type) { return type.id == TypeId::kTimestamp || type.id == TypeId::kTimestampTz; };
+  if ((is_timestamp(from) && is_timestamp(to)) || (from.is_view() && to.is_view())) {
+    return fold(std::make_unique<RenameNode>(to, std::move(node), memory));
+  }
+  if (from.id == TypeId::kDate && is_timestamp(to)) {
+    return fold(Cast<int32_t, int64_t>(std::move(node), to, DateToTimestamp{to}, null_instead, memory));
+  }
+  if (is_timestamp(from) && to.id == TypeId::kDate) {
+    return fold(Cast<int64_t, int32_t>(std::move(node), to, TimestampToDate{}, null_instead, memory));
+  }
+  return fold(MakeTextCast(std::move(node), to, null_instead, memory));
 }
 
 NodePtr Coerce(NodePtr node, Type to, Memory& memory) {

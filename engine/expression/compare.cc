@@ -4,52 +4,10 @@
 
 #include "engine/expression/compile.h"
 #include "engine/expression/kernel.h"
+#include "engine/expression/order.h"
 
 namespace neap::engine {
 namespace {
-
-template <class T>
-constexpr bool kIsFloat = std::is_floating_point_v<T>;
-
-// With months of 30 days.
-Int128 Length(const Interval& v) { return (Int128{v.months} * 30 + v.days) * 86'400'000'000LL + v.micros; }
-
-struct Equal {
-  template <class T>
-  static bool Test(const T& a, const T& b) {
-    if constexpr (kIsFloat<T>) {
-      return (a == b) | ((a != a) & (b != b));
-    } else if constexpr (std::is_same_v<T, Interval>) {
-      return Length(a) == Length(b);
-    } else {
-      return a == b;
-    }
-  }
-};
-struct NotEqual {
-  template <class T>
-  static bool Test(const T& a, const T& b) {
-    return !Equal::Test(a, b);
-  }
-};
-struct Less {
-  template <class T>
-  static bool Test(const T& a, const T& b) {
-    if constexpr (kIsFloat<T>) {
-      return (a < b) | ((a == a) & (b != b));
-    } else if constexpr (std::is_same_v<T, Interval>) {
-      return Length(a) < Length(b);
-    } else {
-      return a < b;
-    }
-  }
-};
-struct LessEqual {
-  template <class T>
-  static bool Test(const T& a, const T& b) {
-    return !Less::Test(b, a);
-  }
-};
 
 std::vector<NodePtr> Two(NodePtr a, NodePtr b) {
   std::vector<NodePtr> two;

@@ -2,6 +2,7 @@
 #include "engine/expression/compile.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -57,9 +58,63 @@ NodePtr MakeCall(const Expression& expression, std::vector<NodePtr> args, Memory
     case Function::kIsNotTrue:
     case Function::kIsNotFalse:
       return MakeLogic(function, expression.type, std::move(args), memory);
-    default:
-      NoFunction(function, args, expression.type);
+    case Function::kCoalesce:
+    case Function::kGreatest:
+    case Function::kLeast:
+      return MakeConditional(function, expression.type, std::move(args), memory);
+    case Function::kNegate:
+    case Function::kAbs:
+    case Function::kPower:
+    case Function::kSqrt:
+    case Function::kExp:
+    case Function::kLn:
+    case Function::kLog10:
+    case Function::kFloor:
+    case Function::kCeil:
+    case Function::kRound:
+    case Function::kTruncate:
+    case Function::kSign:
+    case Function::kIsNan:
+    case Function::kBitwiseNot:
+      return MakeMath(function, expression.type, std::move(args), memory);
+    case Function::kLike:
+    case Function::kNotLike:
+    case Function::kILike:
+    case Function::kNotILike:
+      return MakeLike(function, std::move(args), memory);
+    case Function::kRegexpLike:
+      return MakeRegexpLike(std::move(args), memory);
+    case Function::kDatePart:
+    case Function::kDateTrunc:
+    case Function::kMakeDate:
+      return MakeDateFunction(function, expression.type, std::move(args), memory);
+    case Function::kNullIf:
+      break;  // rewritten before
+    case Function::kSubstring:
+    case Function::kConcat:
+    case Function::kConcatWs:
+    case Function::kUpper:
+    case Function::kLower:
+    case Function::kTrim:
+    case Function::kLeftTrim:
+    case Function::kRightTrim:
+    case Function::kLength:
+    case Function::kOctetLength:
+    case Function::kReplace:
+    case Function::kPosition:
+    case Function::kStartsWith:
+    case Function::kEndsWith:
+    case Function::kContains:
+    case Function::kLeftPad:
+    case Function::kRightPad:
+    case Function::kReverse:
+    case Function::kRepeat:
+    case Function::kLeft:
+    case Function::kRight:
+    case Function::kSplitPart:
+      return MakeString(function, expression.type, std::move(args), memory);
   }
+  __builtin_unreachable();
 }
 
 // A decimal constant with as few digits as it has, so that arithmetic with it stays narrow.
@@ -93,7 +148,33 @@ void CollectTerms(const Expression& expression, Function function, std::vector<c
   }
 }
 
+// NULLIF and an IN whose list holds more than literals, said with what there is a kernel for.
+std::optional<Expression> Rewritten(const Expression& expression) {
+  constexpr Type kBoolean{TypeId::kBool};
+  const std::vector<Expression>& args = expression.args;
+  if (expression.kind == Expression::Kind::kCall && expression.function == Function::kNullIf && args.size() == 2) {
+    Expression result;
+    result.kind = Expression::Kind::kCase;
+    result.type = expression.type;
+    result.args = {Expression::Call(Function::kEqual, kBoolean, {args[0], args[1]}),
+                   Expression::Constant({}, expression.type), args[0]};
+    return result;
+  }
+  if (expression.kind != Expression::Kind::kIn) return std::nullopt;
+  bool literals = true;
+  for (size_t i = 1; i < args.size(); ++i) {
+    args[i].ForEachColumn([&](ColumnId) { literals = false; });
+  }
+  if (literals) return std::nullopt;
+  std::vector<Expression> terms;
+  for (size_t i = 1; i < args.size(); ++i) {
+    terms.push_back(Expression::Call(Function::kEqual, kBoolean, {args[0], args[i]}));
+  }
+  return Expression::Call(Function::kOr, kBoolean, std::move(terms));
+}
+
 NodePtr CompileUnfolded(const Expression& expression, const Slots& slots, Memory& memory) {
+  if (const auto rewritten = Rewritten(expression)) return CompileUnfolded(*rewritten, slots, memory);
   std::vector<NodePtr> args;
   std::vector<const Expression*> parts;
   const bool junction = expression.kind == Expression::Kind::kCall &&

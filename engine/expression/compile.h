@@ -23,6 +23,8 @@ Type CommonType(Type a, Type b);
 NodePtr MakeCast(NodePtr from, Type to, bool null_instead, Memory& memory);
 // A cast only where the value lies or counts differently.
 NodePtr Coerce(NodePtr from, Type to, Memory& memory);
+// text_casts.cc: from or to a string
+NodePtr MakeTextCast(NodePtr from, Type to, bool null_instead, Memory& memory);
 
 // arithmetic.cc, decimal_arithmetic.cc: + - * / % and bits
 NodePtr MakeArithmetic(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
@@ -34,10 +36,23 @@ NodePtr MakeComparison(Function function, std::vector<NodePtr> args, Memory& mem
 // logic.cc: and, or, not, xor, is null, is true
 NodePtr MakeLogic(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
 
-// conditional.cc
+// conditional.cc: CASE; coalesce, greatest, least
 NodePtr MakeCase(Type type, std::vector<NodePtr> args, Memory& memory);
+NodePtr MakeConditional(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
 
-// in.cc
+// in.cc: of constants
 NodePtr MakeIn(std::vector<NodePtr> args, Memory& memory);
+
+// math.cc: functions of one number, rounding, power
+NodePtr MakeMath(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
+
+// dates.cc: + - * with a date, timestamp or interval; parts, truncation, make_date
+NodePtr MakeTimeArithmetic(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
+NodePtr MakeDateFunction(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
+
+// strings.cc, like.cc, regexp.cc
+NodePtr MakeString(Function function, Type type, std::vector<NodePtr> args, Memory& memory);
+NodePtr MakeLike(Function function, std::vector<NodePtr> args, Memory& memory);
+NodePtr MakeRegexpLike(std::vector<NodePtr> args, Memory& memory);
 
 }  // namespace neap::engine

@@ -104,7 +104,8 @@ NodePtr MakeIn(std::vector<NodePtr> args, Memory& memory) {
     std::vector<T> values;
     bool nulls = false;
     for (size_t i = 1; i < args.size(); ++i) {
-      if (!args[i]->is_constant()) throw Error(ErrorKind::kPlan, "IN takes literals");
+      if (!args[i]->is_constant())
+        throw Error(ErrorKind::kPlan, "IN takes literals that can be computed: one of them fails");
       const auto& constant = static_cast<const ConstantNode&>(*args[i]);
       nulls |= constant.null();
       if (!constant.null()) values.push_back(constant.template value<T>());
