@@ -88,12 +88,13 @@ Column JunctionNode::Evaluate(const Rows& rows) {
       undecided.ForAny([=](uint32_t row) { is[row] &= value[row], maybe[row] &= value[row]; });
     } else if (valid == nullptr) {
       undecided.ForAny([=](uint32_t row) { is[row] |= value[row], maybe[row] |= value[row]; });
-    } else if (is_and_) {
-      undecided.ForAny(
-          [=](uint32_t row) { is[row] &= value[row] & valid[row], maybe[row] &= value[row] | !valid[row]; });
     } else {
-      undecided.ForAny(
-          [=](uint32_t row) { is[row] |= value[row] & valid[row], maybe[row] |= value[row] | !valid[row]; });
+      undecided.ForAny([=, is_and = is_and_](uint32_t row) {
+        const uint8_t is_true = value[row] & valid[row];
+        const uint8_t may_be = is_true | (valid[row] ^ 1);
+        is[row] = is_and ? is[row] & is_true : is[row] | is_true;
+        maybe[row] = is_and ? maybe[row] & may_be : maybe[row] | may_be;
+      });
     }
     nulls |= valid != nullptr;
   }

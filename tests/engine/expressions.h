@@ -7,7 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
@@ -84,6 +87,7 @@ inline std::string ValueText(const Literal& literal, Type type) {
       return std::get<bool>(literal.value) ? "true" : "false";
     case TypeId::kFloat:
     case TypeId::kDouble: {
+      if (std::isnan(std::get<double>(literal.value))) return "nan";
       char text[40];
       std::snprintf(text, sizeof(text), "%.10g", std::get<double>(literal.value));
       return text;
