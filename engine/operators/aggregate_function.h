@@ -15,7 +15,7 @@ namespace neap::engine {
 
 // A call whose argument and filter have been computed and numbered; equal ones have equal numbers.
 struct NumberedCall {
-  Aggregate function;
+  Aggregate function = Aggregate::kCount;
   int value = AggregateState::kNone;  // the argument; count(*) has none
   Type value_type;
   int filter = AggregateState::kNone;

@@ -19,16 +19,8 @@ constexpr uint64_t kFewRows = kBatchRows;
 // Strings that are no longer needed in the one group there is without GROUP BY.
 constexpr size_t kMostDeadBytes = size_t{1} << 20;
 
-bool IsSame(const Expression& a, const Expression& b) {
-  if (a.kind != b.kind || a.type != b.type || a.subquery != nullptr || b.subquery != nullptr) return false;
-  return a.column == b.column && a.function == b.function && a.try_cast == b.try_cast &&
-         a.literal.null == b.literal.null && a.literal.value == b.literal.value &&
-         std::equal(a.args.begin(), a.args.end(), b.args.begin(), b.args.end(), IsSame);
-}
-
 int NumberOf(std::vector<Expression>& filters, const Expression& filter) {
-  const auto found =
-      std::find_if(filters.begin(), filters.end(), [&](const Expression& e) { return IsSame(e, filter); });
+  const auto found = std::find(filters.begin(), filters.end(), filter);
   const auto number = static_cast<int>(found - filters.begin());
   if (found == filters.end()) filters.push_back(filter);
   return number;
@@ -58,7 +50,7 @@ struct NumberedCalls {
       }
       const Expression& argument = of[i].args[0];
       const auto found = std::find_if(values.begin(), values.end(), [&](const Value& value) {
-        return value.filter == call.filter && IsSame(value.expression, argument);
+        return value.filter == call.filter && value.expression == argument;
       });
       call.value = static_cast<int>(found - values.begin());
       call.value_type = argument.type;
