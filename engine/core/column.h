@@ -4,6 +4,7 @@
 // a Stage, until its Push returns). Who wants to keep rows copies them (rows/row_store.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -86,6 +87,9 @@ struct Column {
 
 // kBatchRows zeros: the indices of a constant.
 extern const uint32_t kZeroIndices[kBatchRows];
+
+// 0, 1, 2, ...: the selection of all rows, for what takes a list.
+extern const std::array<RowIndex, kBatchRows> kAllRows;
 
 // Rows 0 to rows-1, or those of them that `selection` lists in ascending order.
 struct Batch {

@@ -7,6 +7,12 @@ namespace neap::engine {
 
 const uint32_t kZeroIndices[kBatchRows] = {};
 
+constinit const std::array<RowIndex, kBatchRows> kAllRows = [] {
+  std::array<RowIndex, kBatchRows> rows{};
+  for (uint32_t i = 0; i < kBatchRows; ++i) rows[i] = static_cast<RowIndex>(i);
+  return rows;
+}();
+
 Physical Type::physical() const {
   switch (id) {
     case TypeId::kNull:

@@ -412,12 +412,6 @@ AggregateState OneValueState(const Type& type) {
 
 }  // namespace
 
-constinit const std::array<RowIndex, kBatchRows> kAllRows = [] {
-  std::array<RowIndex, kBatchRows> rows{};
-  for (uint32_t i = 0; i < kBatchRows; ++i) rows[i] = static_cast<RowIndex>(i);
-  return rows;
-}();
-
 AggregateState CountRows() { return CountState<Counted::kRows>(); }
 AggregateState CountValues() { return CountState<Counted::kValues>(); }
 AggregateState CountNulls() { return CountState<Counted::kNulls>(); }

@@ -3,7 +3,6 @@
 // and merged later. All work is done by functions made for one type that take whole batches.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -70,8 +69,5 @@ AggregateState SumState(const Type& type, const char* function);      // kInt64,
 AggregateState ExtremeState(const Type& type, bool minimum);          // of the type itself
 AggregateState AnyState(const Type& type);                            // of the type itself; the first that is not NULL
 AggregateState MomentsState(const Type& type, const char* function);  // count, mean, sum of squared differences from it
-
-// The rows of a batch: 0, 1, ...
-extern const std::array<RowIndex, kBatchRows> kAllRows;
 
 }  // namespace neap::engine

@@ -77,7 +77,7 @@ void HashProbe::LookUp() {
   const uint64_t* hashes = Hashes();
   const JoinTable* const* tables = build_->tables();
   const int level = build_->level();
-  const RowIndex* rows = keyed_ == nullptr ? kAllRows : keyed_;
+  const RowIndex* rows = keyed_ == nullptr ? kAllRows.data() : keyed_;
   const auto table_of = [&](uint64_t hash) -> const JoinTable& { return *tables[PartitionOf(hash, level)]; };
 
   uint32_t candidates = 0;
@@ -168,7 +168,7 @@ bool HashProbe::AtPlaces(Batch& out) {
   // All build rows are there: nothing comes after this batch.
   if (whole_) phase_ = Phase::kDone;
   if (whole_ && shape_.gives_unmatched_probe() && matches != batch_->selected) {
-    const RowIndex* rows = batch_->selection == nullptr ? kAllRows : batch_->selection;
+    const RowIndex* rows = batch_->selection == nullptr ? kAllRows.data() : batch_->selection;
     uint32_t match = 0;
     for (uint32_t i = 0; i < batch_->selected; ++i) {
       const uint8_t found = state_[rows[i]] & kFound;

@@ -2,20 +2,12 @@
 #include "engine/operators/join_shape.h"
 
 #include <algorithm>
-#include <array>
-#include <numeric>
 #include <utility>
 
 #include "engine/core/error.h"
 
 namespace neap::engine {
 namespace {
-
-constexpr std::array<RowIndex, kBatchRows> kRowNumbers = [] {
-  std::array<RowIndex, kBatchRows> numbers{};
-  std::iota(numbers.begin(), numbers.end(), RowIndex{0});
-  return numbers;
-}();
 
 // Where keys lie in a batch with its keys; `width` becomes how many columns that has.
 std::vector<uint32_t> PlaceKeys(const Slots& slots, const std::vector<Expression>& keys, uint32_t* width) {
@@ -43,8 +35,6 @@ Type TypeOf(const Slots& slots, const std::vector<Expression>& keys, const std::
 }
 
 }  // namespace
-
-const RowIndex* const kAllRows = kRowNumbers.data();
 
 JoinShape::JoinShape(HashJoinSpec given) : spec(std::move(given)) {
   for (size_t k = 0; k < keys(); ++k) {

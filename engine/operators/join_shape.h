@@ -15,9 +15,6 @@
 
 namespace neap::engine {
 
-// Every row of a batch: 0, 1, ..., kBatchRows-1.
-extern const RowIndex* const kAllRows;
-
 // A column of the joined rows.
 struct JoinColumn {
   enum class Side : uint8_t { kProbe, kBuild, kMark } side;
