@@ -306,20 +306,23 @@ class Graph {
 
 // ---- Semi joins.
 
-// Puts a strong semi join below the inner joins and filters above the relation that its left keys are of.
-void PushDown(RelPtr& rel, const RelPtr& semi) {
-  const bool passes = Graph::IsInner(*rel) || rel->kind == Rel::Kind::kFilter;
-  if (passes) {
-    for (RelPtr& input : rel->inputs) {
-      bool covers = !semi->filter.has_value();
-      for (const Expression& key : semi->left_keys) covers = covers && Covers(input->output, key);
-      if (covers) return PushDown(input, semi);
-    }
+// Whether the left keys of a semi join are all of one input of `rel`, and which.
+RelPtr* InputOfKeys(const RelPtr& rel, const Rel& semi) {
+  if (!Graph::IsInner(*rel) && rel->kind != Rel::Kind::kFilter) return nullptr;
+  for (RelPtr& input : rel->inputs) {
+    bool covers = true;
+    for (const Expression& key : semi.left_keys) covers = covers && Covers(input->output, key);
+    if (covers) return &input;
   }
-  auto join = std::make_shared<Rel>(*semi);
-  join->inputs[0] = rel;
-  join->output = rel->output;
-  rel = join;
+  return nullptr;
+}
+
+// Puts a semi join below the inner joins and filters above the relation that its left keys are of.
+void PushDown(RelPtr& rel, const RelPtr& semi) {
+  if (RelPtr* input = InputOfKeys(rel, *semi); input != nullptr) return PushDown(*input, semi);
+  semi->inputs[0] = rel;
+  semi->output = rel->output;
+  rel = semi;
 }
 
 JoinKind Mirrored(JoinKind kind) {
@@ -352,16 +355,14 @@ class Ordering {
 
   void Run(RelPtr& rel) {
     // Strong semi joins go down first, so that the order of what is above is chosen with them in place.
-    if (rel->kind == Rel::Kind::kJoin && rel->join == JoinKind::kLeftSemi && !rel->filter) {
+    if (rel->kind == Rel::Kind::kJoin && rel->join == JoinKind::kLeftSemi && !rel->filter &&
+        InputOfKeys(rel->inputs[0], *rel) != nullptr) {
       const double kept = estimates_.Rows(*rel);
-      const RelPtr& left = rel->inputs[0];
-      if ((Graph::IsInner(*left) || left->kind == Rel::Kind::kFilter) &&
-          kept < kStrongSemiJoin * left->estimated_rows) {
-        RelPtr below = left;
-        PushDown(below, rel);
-        rel = below;
-        Run(rel);
-        return;
+      if (kept < kStrongSemiJoin * rel->inputs[0]->estimated_rows) {
+        const RelPtr semi = rel;
+        rel = semi->inputs[0];
+        PushDown(rel, semi);
+        return Run(rel);
       }
     }
     if (Graph::IsInner(*rel) || (rel->kind == Rel::Kind::kFilter && Graph::IsInner(*rel->inputs[0]))) {
