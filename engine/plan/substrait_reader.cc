@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -488,6 +489,18 @@ RelPtr SubstraitReader::MakeSet(Rel::Set kind, std::vector<RelPtr> inputs) {
     set->inputs.push_back(project->defines.empty() ? inputs[i] : std::move(project));
   }
   return set;
+}
+
+PlanNotes ReadNotes(const std::string& line) {
+  PlanNotes notes;
+  std::istringstream words(line);
+  std::string marks;
+  if (!(words >> marks)) return notes;
+  notes.marks = marks == "in"       ? PlanNotes::Marks::kIn
+                : marks == "exists" ? PlanNotes::Marks::kExists
+                                    : PlanNotes::Marks::kMixed;
+  for (int aware; words >> aware;) notes.null_aware_anti_joins.push_back(aware != 0);
+  return notes;
 }
 
 Plan ReadSubstrait(std::string_view bytes, const Catalog& tables, const PlanNotes& notes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,13 +12,17 @@
 
 namespace neap::engine {
 
-// What DataFusion knows of a plan and does not write into it (sql/planner.py finds it out).
+// What DataFusion knows of a plan and does not write into it (engine/sql/planner.py finds it out).
 struct PlanNotes {
-  // One an anti join, in the order of PreOrder below: whether it is that of NOT IN, where NULLs count.
+  // One an anti join, in the order of DataFusion's listing: whether it is that of NOT IN, where NULLs count.
   std::vector<bool> null_aware_anti_joins;
   // What mark joins were made from: IN, where NULLs count, EXISTS, or some of both.
   enum class Marks : uint8_t { kAsSubstrait, kIn, kExists, kMixed } marks = Marks::kAsSubstrait;
 };
+
+// From the line that planner.py writes: what mark joins come from, then 0 or 1 for every anti join. "": nothing is
+// known.
+PlanNotes ReadNotes(const std::string& line);
 
 // Throws Error(kPlan), which names what the engine does not have: a relation, a function, a type, a field.
 Plan ReadSubstrait(std::string_view bytes, const Catalog& tables, const PlanNotes& notes = {});

@@ -1,7 +1,7 @@
 """SQL to Substrait, by DataFusion. The engine runs this program beside itself while statements are planned.
 
 One line of JSON comes in on standard input:
-    {"tables": [{"name": NAME, "columns": [[NAME, SQL TYPE, NULLABLE], ...]}, ...], "statements": [SQL, ...]}
+    {"tables": [CREATE TABLE ..., ...], "statements": [SQL, ...]}
 For every statement one line goes out, and after the first form of it BYTES bytes, which are the plan:
     plan BYTES MARKS ANTI...
     error LINE
@@ -36,10 +36,6 @@ class Refused(Exception):
     pass
 
 
-def quoted(name):
-    return '"' + name.replace('"', '""') + '"'
-
-
 def without_text(sql):
     """The statement without comments, strings and quoted names."""
     return re.sub(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", " ", sql, flags=re.DOTALL)
@@ -70,12 +66,8 @@ class Planner:
         for name, value in CONFIG.items():
             config = config.set(name, value)
         self.context = self.datafusion.SessionContext(config, None)
-        for table in tables:
-            columns = ", ".join(
-                f"{quoted(name)} {sql_type}{'' if nullable else ' NOT NULL'}"
-                for name, sql_type, nullable in table["columns"]
-            )
-            self.context.sql_with_options(f"CREATE TABLE {quoted(table['name'])} ({columns})")
+        for declaration in tables:
+            self.context.sql_with_options(declaration)
 
     def plan(self, sql):
         options = self.datafusion.SQLOptions().with_allow_ddl(False).with_allow_dml(False)
