@@ -69,8 +69,8 @@ void ArrowExport::Push(const Batch& batch) {
   const neap::Scope scope(results.memory.arena());
   auto copy = ToArrow(batch, schema_, &results.pool);
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return waiting_.size() < kBatches || abandoned_; });
-  if (abandoned_) return;
+  changed_.wait(lock, [&] { return waiting_.size() < kBatches || abandoned_ || finished_; });
+  if (abandoned_ || finished_) return;
   waiting_.push_back(std::move(copy));
   changed_.notify_all();
 }
@@ -83,6 +83,7 @@ void ArrowExport::Finish() {
 
 void ArrowExport::Fail(const std::string& message) {
   const std::lock_guard lock(mutex_);
+  if (finished_) return;
   failure_ = message;
   finished_ = true;
   changed_.notify_all();

@@ -87,6 +87,19 @@ std::optional<Type> TypeOfArrow(const arrow::DataType& type) {
   }
 }
 
+std::vector<ResultColumn> ColumnsOfSchema(const arrow::Schema& schema) {
+  std::vector<ResultColumn> columns;
+  for (const auto& field : schema.fields()) {
+    const std::optional<Type> type = TypeOfArrow(*field->type());
+    if (!type) {
+      throw Error(ErrorKind::kData, "column " + field->name() + " of the Arrow stream has the type " +
+                                        field->type()->ToString() + ", which is not supported");
+    }
+    columns.push_back({field->name(), *type});
+  }
+  return columns;
+}
+
 int64_t ScaleToMicros(int64_t value, arrow::TimeUnit::type unit) {
   int64_t micros = value;
   const int64_t factor = unit == arrow::TimeUnit::SECOND ? 1'000'000 : unit == arrow::TimeUnit::MILLI ? 1000 : 1;
@@ -286,6 +299,17 @@ class ColumnImport {
 
 }  // namespace
 
+std::vector<ResultColumn> ColumnsOfStream(ArrowArrayStream& stream) {
+  ArrowSchema exported;
+  if (stream.get_schema(&stream, &exported) != 0) {
+    const char* why = stream.get_last_error(&stream);
+    throw Error(ErrorKind::kData, std::string("the Arrow stream cannot be read: ") + (why == nullptr ? "" : why));
+  }
+  const auto schema = arrow::ImportSchema(&exported);
+  if (!schema.ok()) throw Error(ErrorKind::kData, "the Arrow stream cannot be read: " + schema.status().ToString());
+  return ColumnsOfSchema(**schema);
+}
+
 struct ArrowImport::Stream {
   std::shared_ptr<arrow::RecordBatchReader> reader;
 };
@@ -327,14 +351,7 @@ ArrowImport::ArrowImport(ArrowArrayStream* stream, Memory& memory)
   auto reader = arrow::ImportRecordBatchReader(stream);
   if (!reader.ok()) throw Error(ErrorKind::kData, "the Arrow stream cannot be read: " + reader.status().ToString());
   stream_->reader = std::move(reader).ValueUnsafe();
-  for (const auto& field : stream_->reader->schema()->fields()) {
-    const std::optional<Type> type = TypeOfArrow(*field->type());
-    if (!type) {
-      throw Error(ErrorKind::kData, "column " + field->name() + " of the Arrow stream has the type " +
-                                        field->type()->ToString() + ", which is not supported");
-    }
-    columns_.push_back({field->name(), *type});
-  }
+  columns_ = ColumnsOfSchema(*stream_->reader->schema());
 }
 
 ArrowImport::~ArrowImport() = default;

@@ -31,7 +31,8 @@ class ArrowExport : public std::enable_shared_from_this<ArrowExport> {
 
   void Push(const Batch& batch);          // any thread
   void Finish();                          // no batch follows
-  void Fail(const std::string& message);  // the reader gets the message instead of what is missing
+  void Fail(const std::string& message);  // the reader gets the message instead of what is missing; nobody waits in
+                                          // Push any more; nothing after Finish
   bool abandoned() const;                 // the stream has been released
 
  private:
@@ -50,6 +51,9 @@ class ArrowExport : public std::enable_shared_from_this<ArrowExport> {
   bool abandoned_ = false;
   std::string failure_;
 };
+
+// Takes nothing from the stream. Throws as ArrowImport does.
+std::vector<ResultColumn> ColumnsOfStream(ArrowArrayStream& stream);
 
 // The rows of an Arrow stream. Takes the stream over. Flat types alone; dictionaries are resolved.
 class ArrowImport : public Source {

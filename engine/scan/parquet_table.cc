@@ -58,7 +58,13 @@ std::vector<std::string> FilesOf(const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<Table> Table::Open(const std::string& path) { return std::make_shared<ParquetTable>(FilesOf(path)); }
+std::shared_ptr<Table> Table::Open(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    for (std::string& file : FilesOf(path)) files.push_back(std::move(file));
+  }
+  return std::make_shared<ParquetTable>(files);
+}
 
 ParquetTable::ParquetTable(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {

@@ -31,9 +31,9 @@ struct ColumnStatistics {
 
 class Table {
  public:
-  // A file, a folder, or a glob pattern; all files must have the same schema. Throws Error(kData), which names the
-  // file.
-  static std::shared_ptr<Table> Open(const std::string& path);
+  // Files, folders, or glob patterns; all files must have the same schema. Throws Error(kData), which names the file.
+  static std::shared_ptr<Table> Open(const std::vector<std::string>& paths);
+  static std::shared_ptr<Table> Open(const std::string& path) { return Open(std::vector<std::string>{path}); }
   virtual ~Table() = default;
 
   virtual const std::vector<TableColumn>& columns() const = 0;
