@@ -13,5 +13,9 @@ void AddRun(CLI::App& app, const std::optional<std::vector<std::string>>& after_
 void AddStat(CLI::App& app, int* exit_code);
 void AddShrink(CLI::App& app, int* exit_code);
 void AddDoctor(CLI::App& app, int* exit_code);
+void AddSql(CLI::App& app);
+
+// Becomes the program behind `neap sql`, with these words of the command line from "sql" on. Returns only by a Failure.
+void ExecuteSql(char** argv);
 
 }  // namespace neap::command

@@ -12,6 +12,7 @@ enum ExitCode : int {
   kBadCall = 2,   // the command line makes no sense
   kNoAccess = 3,  // no such process or file, or not ours to read
   kNoAnswer = 4,  // the process did not answer in time
+  kNoMemory = 4,  // `sql`: not even the least that the query needs
   // `run` hands on the exit code of its command, and so keeps to the three that env, timeout and nohup use.
   kRunFailed = 125,
   kCannotExecute = 126,

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   AddStat(app, &exit_code);
   AddShrink(app, &exit_code);
   AddDoctor(app, &exit_code);
+  AddSql(app);
 
   // `run` keeps the low exit codes for its command.
   auto fail = [&app](int code, const std::string& line) {
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
     return name == " run" && code == kBadCall ? static_cast<int>(kRunFailed) : code;
   };
   try {
+    // Its options are the other program's to parse.
+    if (argc > 1 && strcmp(argv[1], "sql") == 0) ExecuteSql(argv + 1);
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);

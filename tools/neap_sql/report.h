@@ -1,0 +1,13 @@
+// report.h: what --analyze shows of a query that has ended.
+#pragma once
+
+#include <string>
+
+#include "engine/neap_engine.h"
+
+namespace neap::command {
+
+std::string ReportText(const neap::engine::QueryReport& report);
+std::string ReportJson(const neap::engine::QueryReport& report);  // one line
+
+}  // namespace neap::command
