@@ -3,6 +3,7 @@
 DuckDB gives the expected results. DataFusion, whose planner neap uses, must agree with it before they are written.
 """
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,15 @@ import pyarrow as pa
 
 class QueryError(Exception):
     """The engine refused or failed the statement, as its text says."""
+
+
+def planner_settings() -> dict[str, str]:
+    """How the engine's own planner is set, so that both mean the same by a statement."""
+    path = Path(__file__).resolve().parents[2] / "engine/sql/planner.py"
+    spec = importlib.util.spec_from_file_location("planner", path)
+    planner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(planner)
+    return planner.CONFIG
 
 
 @dataclass
@@ -50,8 +60,10 @@ class DataFusion:
     def __init__(self, tables: dict[str, Path], threads: int):
         import datafusion
 
-        settings = datafusion.SessionConfig().with_target_partitions(threads)
-        settings = settings.set("datafusion.sql_parser.parse_float_as_decimal", "true")  # 0.1 is a decimal in SQL
+        settings = datafusion.SessionConfig()
+        for name, value in planner_settings().items():
+            settings = settings.set(name, value)
+        settings = settings.with_target_partitions(threads)
         self.context = datafusion.SessionContext(settings)
         for table, path in tables.items():
             self.context.register_parquet(table, str(path))
