@@ -1,9 +1,10 @@
-"""The engines that answer the queries, behind one interface: Engine.answer(sql) gives column names, Arrow types and rows.
-
-DuckDB gives the expected results. DataFusion, whose planner neap uses, must agree with it before they are written.
+"""The engines that answer the queries. DuckDB gives the expected results; DataFusion, whose planner neap uses, must agree
+with it before they are written.
 """
 
 import importlib.util
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +78,39 @@ class DataFusion:
             if type(problem).__name__ != "PanicException":  # of its Rust side
                 raise
             raise QueryError(str(problem)) from problem
+
+
+@dataclass
+class Figures:
+    peak: int  # bytes of the query's arena
+    spilled: int
+
+
+class Neap:
+    """Answers a file at a time, each statement in every mode: tests/query/answer.cc."""
+
+    def __init__(self, program: Path, tables: dict[str, Path], modes: list[str]):
+        self.command = [str(program), *(f"{name}={path}" for name, path in tables.items()), "--", *modes]
+        self.modes = modes
+
+    def answer_all(self, statements: list[tuple[str, bool]]):
+        """Statements are SQL and whether it can be planned. For each a list, by mode, of (Answer, Figures) or QueryError."""
+        text = b""
+        for sql, can_be_planned in statements:
+            sql = sql.encode()
+            text += f"{len(sql)} {'together' if can_be_planned else 'alone'}\n".encode() + sql
+        with tempfile.TemporaryFile() as given:
+            given.write(text)
+            given.seek(0)
+            with subprocess.Popen(self.command, stdin=given, stdout=subprocess.PIPE) as process:
+                for sql, _ in statements:
+                    yield [self.read(process, sql) for _ in self.modes]
+
+    def read(self, process, sql: str):
+        head = process.stdout.readline().split()
+        if not head:
+            raise SystemExit(f"{self.command[0]} ended (exit status {process.wait()}) at\n{sql}")
+        body = process.stdout.read(int(head[1]))
+        if head[0] == b"error":
+            return QueryError(body.decode())
+        return answer_of(pa.ipc.open_stream(body).read_all()), Figures(int(head[2]), int(head[3]))
