@@ -121,8 +121,8 @@ TEST_F(TaskPagesTest, TheSmallestThatAloneHoldsWhatIsMissingSpillsFirst) {
   ASSERT_TRUE(a.Add(50 * kMiB));
   ASSERT_TRUE(b.Add(30 * kMiB));
   ASSERT_TRUE(c.Add(20 * kMiB));
-  EXPECT_TRUE(asks.Add(25 * kMiB));
-  EXPECT_EQ(spilled, Names{"b"});
+  EXPECT_TRUE(asks.Add(30 * kMiB));
+  EXPECT_EQ(spilled, Names{"b"}) << "exactly what is missing is enough";
 }
 
 TEST_F(TaskPagesTest, WhereNoneAloneHoldsItTheLargestSpillsFirstUntilItIsThere) {

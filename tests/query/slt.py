@@ -86,7 +86,7 @@ def canonical(value, kind: str) -> str:
         return str(int(value))
     if kind == "R":
         real = float(value)
-        return "0" if real == 0 else f"{real:.15g}"
+        return "0" if real == 0 else f"{real:.12g}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, decimal.Decimal):

@@ -1,5 +1,6 @@
 -- TPC-DS query 75.
 
+-- types IIIIIIIIIR
 WITH all_sales AS
   ( SELECT d_year ,
            i_brand_id ,

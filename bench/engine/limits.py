@@ -1,0 +1,116 @@
+"""Who finishes in how much memory: each query of each engine in a container of its own with a hard limit, nothing tuned.
+
+A container is a memory cgroup without swap. A run starts with the engine's process: import, opening of the tables, the
+query, its result read to the end batch by batch. It is finished, an error of the engine's, killed by the kernel (137), or
+out of time.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import prepare
+
+sys.path.insert(0, str(prepare.ROOT / "tools/demo.d"))
+from container import Container, NoCgroup  # noqa: E402, F401
+
+MIB = 1 << 20
+SAMPLE_S = 0.01
+POOL_SHARE = 0.7  # of the limit, as DataFusion's users set it
+
+
+@dataclass
+class Outcome:
+    ended: str  # finished, error, killed, time
+    seconds: float
+    peak: int  # resident anonymous bytes of the container
+    rows: int | None = None
+    error: str = ""
+
+    def text(self) -> str:
+        if self.ended == "finished":
+            return f"{self.seconds:.1f} s, {self.peak / MIB:.0f}"
+        return {"killed": "killed", "error": "error", "time": "no end"}[self.ended]
+
+
+def command_of(engine: str, folder: Path, limit: int, threads: int) -> list[str]:
+    """`datafusion+pool` is DataFusion with the pool that makes it spill, which it has not without being told."""
+    name, _, pool = engine.partition("+")
+    options = [f"pool={int(limit * POOL_SHARE)}"] if pool else []
+    worker = prepare.ROOT / "bench/engine/worker.py"
+    return [str(prepare.python()), "-B", str(worker), name, str(folder), str(threads), *options]
+
+
+def run(engine: str, sql: str, folder: Path, limit: int, threads: int, patience: float) -> Outcome:
+    start = time.monotonic()
+    peak, text = 0, b""
+    with Container(f"{engine.replace('+', '-')}", limit) as container:
+        # The page cache of what other runs have read is theirs: this one's limit pays for its own reading alone.
+        child = container.start(command_of(engine, folder, limit, threads), None, subprocess.DEVNULL)
+        child.stdin.write(json.dumps({"sql": sql}).encode() + b"\n")
+        child.stdin.flush()
+        while text.count(b"\n") < 2 and child.poll() is None and time.monotonic() - start < patience:
+            peak = max(peak, container.anon())
+            if select.select([child.stdout], [], [], SAMPLE_S)[0]:
+                piece = child.stdout.read1(65536)
+                if not piece:
+                    child.wait()
+                text += piece
+        seconds = time.monotonic() - start
+        killed = container.oom_kills() > 0
+    if killed:
+        return Outcome("killed", seconds, peak)
+    answers = [json.loads(line) for line in text.splitlines()]
+    if len(answers) < 2:
+        if child.returncode in (None, -9):
+            return Outcome("time", seconds, peak)
+        return Outcome("error", seconds, peak, error=f"exit status {child.returncode}")
+    if "error" in answers[1]:
+        return Outcome("error", seconds, peak, error=answers[1]["error"])
+    return Outcome("finished", seconds, peak, answers[1]["rows"])
+
+
+def measure(scale: str, engines: list[str], only: list[str], limits: list[int], threads: int, patience: float) -> dict:
+    """{(query, limit in MiB): {engine: Outcome}}"""
+    folder = prepare.tables("tpch", scale)
+    table = {}
+    for name, sql in (prepare.queries("tpch") | prepare.HARD).items():
+        if only and name not in only:
+            continue
+        for limit in limits:
+            row = table[name, limit] = {}
+            for engine in engines:
+                row[engine] = run(engine, sql, folder, limit * MIB, threads, patience)
+            cells = "   ".join(f"{engine} {outcome.text()}" for engine, outcome in row.items())
+            print(f"  {name:6} {limit:5} MiB   {cells}", file=sys.stderr, flush=True)
+    return table
+
+
+def markdown(table: dict, title: str) -> str:
+    engines = list(next(iter(table.values())))
+    lines = [f"### {title}", "", "Time and peak of resident anonymous memory in MiB, or how it ended.", ""]
+    lines += [f"| query | limit | {' | '.join(engines)} |", "|---|---:|" + "---|" * len(engines)]
+    for (name, limit), row in table.items():
+        lines.append(f"| {name} | {limit} | " + " | ".join(row[engine].text() for engine in engines) + " |")
+    for limit in dict.fromkeys(limit for _, limit in table):
+        rows = [row for (_, of), row in table.items() if of == limit]
+        counts = [sum(row[engine].ended == "finished" for row in rows) for engine in engines]
+        lines.append(f"| finished of {len(rows)} | {limit} | " + " | ".join(map(str, counts)) + " |")
+    causes = [
+        f"- {name}, {limit} MiB, {engine}: {outcome.error}"
+        for (name, limit), row in table.items()
+        for engine, outcome in row.items()
+        if outcome.error
+    ]
+    return "\n".join(lines + ([""] + causes if causes else []))
+
+
+def records(table: dict, scale: str):
+    """Rows for the CSV file."""
+    for (name, limit), row in table.items():
+        for engine, outcome in row.items():
+            yield [scale, name, limit, engine, outcome.ended, outcome.seconds, outcome.peak, outcome.rows, outcome.error]

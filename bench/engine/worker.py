@@ -1,0 +1,102 @@
+"""One engine in a process of its own: worker.py ENGINE FOLDER THREADS [OPTION=VALUE...]. compare talks to it.
+
+Orders come as lines of JSON, {"sql": ..., "keep": FILE or null}; each is answered by a line: {"seconds", "rows"} or
+{"error"}. A result is read to its end as Arrow batches; with `keep` it is also written there, after the time is taken.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+ENGINE, FOLDER, THREADS = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+OPTIONS = dict(option.split("=", 1) for option in sys.argv[4:])
+
+# Before any engine counts the CPUs.
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+os.environ["POLARS_MAX_THREADS"] = str(THREADS)
+
+TABLES = {path.stem: path for path in sorted(FOLDER.glob("*.parquet"))}
+
+
+class DuckDB:
+    def __init__(self):
+        import duckdb
+
+        self.connection = duckdb.connect(config={"threads": THREADS})
+        for name, path in TABLES.items():
+            self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")
+
+    def batches(self, sql):
+        yield from self.connection.sql(sql).to_arrow_reader()  # execute() would hold all of the result
+
+
+class DataFusion:
+    """Option `pool`: bytes of a fair spill pool; without it its memory has no bound."""
+
+    def __init__(self):
+        import datafusion
+
+        runtime = datafusion.RuntimeEnvBuilder().with_disk_manager_os()
+        if "pool" in OPTIONS:
+            runtime = runtime.with_fair_spill_pool(int(OPTIONS["pool"]))
+        settings = datafusion.SessionConfig().with_target_partitions(THREADS)
+        self.context = datafusion.SessionContext(settings, runtime)
+        for name, path in TABLES.items():
+            self.context.register_parquet(name, str(path))
+
+    def batches(self, sql):
+        for batch in self.context.sql(sql).execute_stream():
+            yield batch.to_pyarrow()
+
+
+class Polars:
+    def __init__(self):
+        import polars
+
+        self.polars = polars
+        self.context = polars.SQLContext({name: polars.scan_parquet(path) for name, path in TABLES.items()})
+
+    def batches(self, sql):
+        for frame in self.context.execute(sql).collect_batches(engine="streaming"):
+            yield from frame.to_arrow().to_batches()
+
+
+ENGINES = {"duckdb": DuckDB, "datafusion": DataFusion, "polars": Polars}
+
+
+def run(engine, sql: str, keep: str | None) -> dict:
+    start = time.monotonic()
+    kept, rows = [], 0
+    for batch in engine.batches(sql):
+        rows += batch.num_rows
+        if keep:
+            kept.append(batch)
+    seconds = time.monotonic() - start
+    if keep:
+        import pyarrow
+        import pyarrow.feather
+
+        pyarrow.feather.write_feather(pyarrow.Table.from_batches(kept) if kept else pyarrow.table({}), keep)
+    return {"seconds": seconds, "rows": rows}
+
+
+def main() -> None:
+    engine = ENGINES[ENGINE]()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = run(engine, order["sql"], order.get("keep"))
+        except Exception as problem:  # whatever an engine throws is its answer
+            answer = {"error": " ".join(str(problem).split())[:300] or type(problem).__name__}
+        except BaseException as problem:
+            if type(problem).__name__ != "PanicException":  # of Rust
+                raise
+            answer = {"error": " ".join(str(problem).split())[:300]}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
