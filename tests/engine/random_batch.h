@@ -2,9 +2,11 @@
 // their values as plain bytes to compare with.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -73,7 +75,7 @@ class RandomBatch {
   uint64_t Small() { return random_() % shape_.distinct; }
 
   std::string RandomText() {
-    std::mt19937_64 of_value(Small());
+    std::minstd_rand of_value(static_cast<uint32_t>(Small() + 1));
     std::string text(of_value() % (shape_.longest + 1), 'a');
     for (char& c : text) c = "abz\0\xff"[of_value() % 5];
     return text;
@@ -107,7 +109,8 @@ class RandomBatch {
       for (uint32_t& index : indices) index = static_cast<uint32_t>(random_() % positions);
       column.indices = indices.data();
       column.positions = positions;
-      column.dictionary_id = random_() % 2;
+      static std::atomic<uint64_t> last_id{0};
+      column.dictionary_id = random_() % 2 == 0 ? 0 : ++last_id;
     }
     DispatchPhysical(type.physical(), [&](auto zero) {
       using T = decltype(zero);

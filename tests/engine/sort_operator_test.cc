@@ -87,7 +87,7 @@ struct Case {
   bool want_room = false;
 };
 
-// ORDER BY -number DESC NULLS FIRST, text, small DESC NULLS FIRST: all of a row, so that the order is one.
+// ORDER BY 0 - number DESC NULLS FIRST, text, small DESC NULLS FIRST: all of a row, so that the order is one.
 bool Before(const Row& a, const Row& b) {
   if (a.number != b.number) return a.number < b.number;
   if (a.text != b.text) return !a.text || !b.text ? a.text.has_value() : *a.text < *b.text;
@@ -107,7 +107,9 @@ OperatorFigures RunSort(const Case& c) {
 
   auto source = std::make_unique<RandomRows>(c.batches);
   RandomRows& input = *source;
-  const Expression negated = Expression::Call(Function::kNegate, kTypes[0], {Expression::Column(kNumber, kTypes[0])});
+  const Expression negated = Expression::Call(
+      Function::kSubtract, kTypes[0],
+      {Expression::Constant({.null = false, .value = int64_t{0}}, kTypes[0]), Expression::Column(kNumber, kTypes[0])});
   Chain chain;
   chain.inputs.push_back({std::move(source), nullptr});
   chain.operators.push_back(MakeSort(query, {.input = {{kNumber, kText, kSmall}, kTypes},

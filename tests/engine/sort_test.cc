@@ -289,11 +289,11 @@ TEST_F(Sort, StaysWithinItsBound) {
 }
 
 TEST_F(Sort, TopNKeepsFewRows) {
-  Case c{.types = {{TypeId::kInt64}, {TypeId::kString}}, .order = {{0}}, .keep = 100, .batches = 50};
+  Case c{.types = {{TypeId::kInt64}, {TypeId::kString}}, .order = {{0}}, .keep = 100, .batches = 100};
   c.batch_rows = 2000;
   c.shape = {.dictionaries = 0, .distinct = 100000000};
   const OperatorFigures figures = Run(c, 5);
-  EXPECT_LT(figures.peak, size_t{2} << 20);
+  EXPECT_LT(figures.peak, size_t{4} << 20);
   EXPECT_EQ(figures.spills, 0U);
 }
 
