@@ -28,8 +28,10 @@ class Sorter {
 
 namespace {
 
-// Entries that are sorted together: so many that they and their scratch stay in the second-level cache.
+// Entries that are sorted together: at first so many that they and their scratch stay in the second-level cache, then
+// as many as take an eighth of what the run takes, so that there are few chunks to merge.
 constexpr size_t kChunkBytes = size_t{512} << 10;
+constexpr size_t kChunkShare = 8;
 // How much a run asks for at a time.
 constexpr size_t kGrowth = size_t{512} << 10;
 // What writing a run takes: kept free beside every run.
@@ -90,6 +92,7 @@ class SorterOf final : public Sorter {
     SortOpen(run);
     if (query_.options().force_spill) SpillRun(run);
     run.scratch.Reset();
+    MergeChunks(run);
     run.keys.Reset();
   }
 
@@ -110,7 +113,7 @@ class SorterOf final : public Sorter {
 
   bool Next(Batch& batch) override {
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(rows_.size(), keep_ - given_));
-    const uint32_t taken = count == 0 ? 0 : merge_.Take(rows_.data(), count);
+    const uint32_t taken = count == 0 ? 0 : merge_.TakeRows(rows_.data(), count);
     if (taken == 0) return false;
     given_ += taken;
     gather_->Gather(rows_.data(), taken, batch);
@@ -152,10 +155,13 @@ class SorterOf final : public Sorter {
 
   // What a thread holds.
   struct Run {
+    // Bytes of the chunk after the open one.
+    size_t next_chunk() const { return std::max(kChunkBytes, bytes() / kChunkShare); }
+
     explicit Run(const SortContext& context) : rows(&context.layout, &context.memory) {}
 
     size_t bytes() const {
-      size_t sum = rows.bytes();
+      size_t sum = rows.bytes() + scratch.size() * sizeof(Entry);
       for (const Chunk& chunk : chunks) sum += chunk.entries.size() * sizeof(Entry);
       return sum;
     }
@@ -174,17 +180,19 @@ class SorterOf final : public Sorter {
   };
 
   void AskForRoom(Run& run, uint32_t rows) {
-    const size_t needed = run.bytes() + rows * (context_.layout.width() + sizeof(Entry));
-    if (needed <= run.allowed && !query_.options().force_spill) return;
-    const size_t growth = std::max(needed - run.bytes(), kGrowth);
-    if (!query_.MayGrow(context_.memory, growth + kWorkspace)) {
+    size_t needed = rows * (context_.layout.width() + sizeof(Entry));
+    const Chunk& open = run.open();
+    if (open.count + rows > open.entries.size()) needed += 2 * run.next_chunk();  // and scratch to sort it
+    if (run.bytes() + needed <= run.allowed && !query_.options().force_spill) return;
+    needed += kGrowth;
+    if (!query_.MayGrow(context_.memory, needed + kWorkspace)) {
       const size_t least = query_.options().force_spill ? 1 : kLeastRun;
-      if (run.bytes() >= least) SpillRun(run);
-      if (!query_.options().force_spill && !query_.MayGrow(context_.memory, growth + kWorkspace)) {
-        query_.WantRoom(growth);
+      if (run.rows.rows() != 0 && run.bytes() >= least) SpillRun(run);
+      if (!query_.options().force_spill && !query_.MayGrow(context_.memory, needed + kWorkspace)) {
+        query_.WantRoom(needed);
       }
     }
-    run.allowed = run.bytes() + growth;
+    run.allowed = run.bytes() + needed;
   }
 
   // Which of the encoded rows may still be among the first: all but those whose key is known not to be before the
@@ -206,28 +214,30 @@ class SorterOf final : public Sorter {
 
   void AddEntries(Run& run, const RowIndex* wanted, uint8_t* const* addresses, uint32_t count) {
     for (uint32_t done = 0; done < count;) {
-      Chunk* chunk = &run.open();
-      if (chunk->count == kChunkEntries) {
-        SortOpen(run);
-        chunk = &run.chunks.emplace_back();
-      }
-      const size_t added = std::min<size_t>(count - done, kChunkEntries - chunk->count);
-      Reserve(*chunk, chunk->count + added);
-      Entry* to = chunk->entries.data() + chunk->count;
+      if (run.open().count == run.open().entries.size()) Extend(run);
+      Chunk& chunk = run.open();
+      const size_t added = std::min<size_t>(count - done, chunk.entries.size() - chunk.count);
+      Entry* to = chunk.entries.data() + chunk.count;
       for (size_t i = 0; i < added; ++i, ++done) {
         std::copy_n(&run.keys[wanted[done] * kWords], kWords, to[i].words);
         to[i].row = addresses[done];
       }
-      chunk->count += added;
+      chunk.count += added;
     }
   }
 
-  void Reserve(Chunk& chunk, size_t count) {
-    if (count <= chunk.entries.size()) return;
-    const size_t size = std::clamp(chunk.entries.size() * 2, count, kChunkEntries);
-    Array<Entry> grown(context_.memory, size);
-    std::copy_n(chunk.entries.data(), chunk.count, grown.data());
-    chunk.entries = std::move(grown);
+  // Makes room for more entries: a small chunk grows, another one is sorted and the next one opened.
+  void Extend(Run& run) {
+    Chunk& chunk = run.open();
+    if (chunk.count < kChunkEntries) {
+      Array<Entry> grown(context_.memory, std::clamp(chunk.count * 4, size_t{256}, kChunkEntries));
+      std::copy_n(chunk.entries.data(), chunk.count, grown.data());
+      chunk.entries = std::move(grown);
+      return;
+    }
+    SortOpen(run);
+    const size_t entries = run.next_chunk() / sizeof(Entry);
+    run.chunks.emplace_back().entries = {context_.memory, entries};
   }
 
   void SortOpen(Run& run) {
@@ -235,6 +245,21 @@ class SorterOf final : public Sorter {
     if (std::is_sorted(chunk.entries.data(), chunk.entries.data() + chunk.count, less_)) return;
     if (run.scratch.size() < chunk.count) run.scratch = {context_.memory, chunk.entries.size()};
     SortEntries(chunk.entries.data(), run.scratch.data(), chunk.count, less_);
+  }
+
+  // Makes one chunk of all, on the run's own thread, where memory allows: less is left to the thread that gives the
+  // rows.
+  void MergeChunks(Run& run) {
+    const size_t count = run.rows.rows();
+    if (run.chunks.size() < 2 || !query_.MayGrow(context_.memory, count * sizeof(Entry) + kWorkspace)) return;
+    Chunk merged{{context_.memory, count}, count};
+    Merge merge(context_);
+    AddRun(run, merge);
+    merge.Start();
+    Entry* to = merged.entries.data();
+    merge.Take(count, [&](const Entry& entry) { *to++ = entry; });
+    run.chunks.clear();
+    run.chunks.push_back(std::move(merged));
   }
 
   // Keeps the first keep_ rows of a run and frees the others.
@@ -269,7 +294,7 @@ class SorterOf final : public Sorter {
     Batch batch;
     merge.Start();
     for (uint64_t left = keep_; left != 0;) {
-      const uint32_t taken = merge.Take(rows, static_cast<uint32_t>(std::min<uint64_t>(left, kWriteRows)));
+      const uint32_t taken = merge.TakeRows(rows, static_cast<uint32_t>(std::min<uint64_t>(left, kWriteRows)));
       if (taken == 0) break;
       gather.Gather(rows, taken, batch);
       file.Write(batch);

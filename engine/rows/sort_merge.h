@@ -87,18 +87,18 @@ class SortMerge {
     must_refill_ = false;
   }
 
-  // The next rows in order, up to `count`; 0 at the end. They stay valid until the next call.
-  uint32_t Take(const uint8_t** rows, uint32_t count) {
+  // Calls give(entry) for the next entries in order, up to `count`; says how many, 0 at the end. Their rows stay valid
+  // until the next call.
+  template <class F>
+  size_t Take(size_t count, F&& give) {
     if (must_refill_) {
       tree_.Replace(Current(inputs_[tree_.input()]));
       must_refill_ = false;
     }
-    uint32_t taken = 0;
+    size_t taken = 0;
     while (taken < count && !tree_.ended()) {
-      const Entry& least = tree_.least();
-      rows[taken++] = least.row;
-      __builtin_prefetch(least.row);
-      __builtin_prefetch(least.row + 64);
+      give(tree_.least());
+      ++taken;
       Input& input = inputs_[tree_.input()];
       if (++input.at == input.end && input.file != nullptr) {
         must_refill_ = true;  // a new frame would take away rows that were just given
@@ -107,6 +107,9 @@ class SortMerge {
       tree_.Replace(input.at != input.end ? input.at : nullptr);
     }
     return taken;
+  }
+  uint32_t TakeRows(const uint8_t** rows, uint32_t count) {
+    return static_cast<uint32_t>(Take(count, [&](const Entry& entry) { *rows++ = entry.row; }));
   }
 
   std::vector<Input>& inputs() { return inputs_; }
