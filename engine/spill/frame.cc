@@ -75,6 +75,7 @@ FrameWriter::FrameWriter(const std::vector<Type>& types, Memory& memory) : types
   for (size_t c = 0; c < types.size(); ++c) {
     fields_[c].values = {memory, (capacity_ + 1) * WidthInFrame(types[c])};
     fields_[c].valid = {memory, capacity_ / 8 + 1};
+    if (types[c].is_view()) fields_[c].text = {memory, size_t{1} << 10};
   }
   Clear();
 }
@@ -111,8 +112,8 @@ uint32_t FrameWriter::RowsThatFit(const Batch& batch, uint32_t first, uint32_t c
 
 void FrameWriter::ReserveText(Field& field, size_t bytes) {
   if (field.text_used + bytes <= field.text.size()) return;
-  Array<uint8_t> grown(memory_, std::max({field.text_used + bytes, field.text.size() * 2, size_t{1} << 10}));
-  if (field.text_used != 0) std::memcpy(grown.data(), field.text.data(), field.text_used);
+  Array<uint8_t> grown(memory_, std::max(field.text_used + bytes, field.text.size() * 2));
+  std::memcpy(grown.data(), field.text.data(), field.text_used);
   field.text = std::move(grown);
 }
 
