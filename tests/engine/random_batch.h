@@ -46,8 +46,9 @@ struct RandomShape {
   double nulls = 0.2;
   double dictionaries = 0.3;  // share of columns that are one
   bool selection = false;
-  uint32_t distinct = 50;  // about so many values a column
-  uint32_t longest = 40;   // bytes of a string
+  uint32_t distinct = 50;   // about so many values a column
+  uint32_t longest = 40;    // bytes of a string behind its prefix
+  std::string prefix = {};  // of all strings
 };
 
 // A batch and the memory of its values, valid as long as this lives.
@@ -77,8 +78,8 @@ class RandomBatch {
   std::string RandomText() {
     std::minstd_rand of_value(static_cast<uint32_t>(Small() + 1));
     std::string text(of_value() % (shape_.longest + 1), 'a');
-    for (char& c : text) c = "abz\0\xff"[of_value() % 5];
-    return text;
+    for (char& c : text) c = "abz\0\1\xff"[of_value() % 6];
+    return shape_.prefix + text;
   }
 
   template <class T>

@@ -72,18 +72,18 @@ TEST(HashRows, LeavesRowsAloneThatDoNotCount) {
   values[1].size = 1000;
   values[1].pointer = reinterpret_cast<const char*>(8);
   values[2] = View("counts");
-  const uint32_t indices[] = {2, 2, 1};
-  const RowIndex selection[] = {0, 1};
+  const uint32_t indices[] = {2, 2, 1, 2, 2};
+  const RowIndex selection[] = {0, 1, 3, 4};
   Batch batch;
   batch.columns = {{.type = {TypeId::kString}, .data = values.data(), .indices = indices, .positions = 3}};
-  batch.rows = 3;
+  batch.rows = 5;
   batch.selection = selection;
-  batch.selected = 2;
-  uint64_t hashes[3];
+  batch.selected = 4;
+  uint64_t hashes[5];
   const uint32_t column = 0;
   HashRows(batch, &column, 1, hashes);
   EXPECT_EQ(hashes[0], HashValue(values[2]));
-  EXPECT_EQ(hashes[1], hashes[0]);
+  EXPECT_EQ(hashes[4], hashes[0]);
 }
 
 class Rows : public testing::Test {

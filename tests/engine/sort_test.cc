@@ -252,13 +252,25 @@ TEST_F(Sort, WithoutColumnsOfOrderGivesAllRows) {
 
 TEST_F(Sort, LongStringsWithTheSameBeginning) {
   Case c{.types = {{TypeId::kString}, {TypeId::kInt32}}, .order = {{0, true}, {1}}};
-  c.shape = {.nulls = 0.1, .distinct = 3000, .longest = 300};
+  c.shape = {.nulls = 0.1, .distinct = 3000, .longest = 20, .prefix = std::string(100, 'x')};
   for (const bool spill : {false, true}) {
     c.options.force_spill = spill;
     for (const uint64_t keep : {UINT64_MAX, uint64_t{50}}) {
       c.keep = keep;
       Run(c, 7);
     }
+  }
+}
+
+// So few rows a thread that one is left when the rest goes to disk.
+TEST_F(Sort, TheLastRowsOfRunsGoToDiskToo) {
+  Case c{.types = {{TypeId::kInt64}}, .order = {{0}}, .batches = 1, .batch_rows = 5};
+  c.options.threads = 3;
+  c.options.batch_rows = 1;
+  c.shape.distinct = 1000;
+  for (size_t after = 1; after < 15; ++after) {
+    c.spill_after = after;
+    Run(c, after);
   }
 }
 
