@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kAhead = 24;
 
 // The first slot from `at` on with the hash's salt, or an empty one.
-inline uint64_t FindSalt(const JoinTable& table, uint64_t& at, uint64_t hash) {
+inline uint64_t FindSalt(const JoinTable::Slots& table, uint64_t& at, uint64_t hash) {
   uint64_t slot = table[at];
   while (slot != 0 && !JoinTable::SaltsEqual(slot, hash)) {
     at = table.Next(at);
@@ -29,6 +29,7 @@ HashProbe::HashProbe(JoinRun& run)
       match_ptrs_(run.memory, kBatchRows),
       candidates_(run.memory, kBatchRows),
       kept_(run.memory, kBatchRows),
+      found_late_(run.memory, kBatchRows),
       pair_rows_(run.memory, kBatchRows),
       pair_ptrs_(run.memory, kBatchRows),
       link_(run.shape.build_rows.offset(run.shape.link)),
@@ -36,7 +37,7 @@ HashProbe::HashProbe(JoinRun& run)
 
 void HashProbe::Start() {
   matches_ = next_ = again_ = 0;
-  if (keyed_count_ == 0) return;
+  if (keyed_count_ == 0 || build_->rows() == 0) return;
   if (build_->dense().there()) {
     LookUpDense();
   } else {
@@ -75,27 +76,27 @@ void HashProbe::LookUpDense() {
 
 void HashProbe::LookUp() {
   const uint64_t* hashes = Hashes();
-  const JoinTable* const* tables = build_->tables();
   const int level = build_->level();
   const RowIndex* rows = keyed_ == nullptr ? kAllRows.data() : keyed_;
-  const auto table_of = [&](uint64_t hash) -> const JoinTable& { return *tables[PartitionOf(hash, level)]; };
+  JoinTable::Slots tables[kPartitions];
+  for (uint32_t p = 0; p < kPartitions; ++p) tables[p] = build_->partition(p).table.slots();
+  const auto table_of = [&](uint64_t hash) -> const JoinTable::Slots& { return tables[PartitionOf(hash, level)]; };
 
   uint32_t candidates = 0;
   for (uint32_t i = 0; i < keyed_count_; ++i) {
     if (i + kAhead < keyed_count_) {
       const uint64_t ahead = hashes[rows[i + kAhead]];
-      const JoinTable& table = table_of(ahead);
-      __builtin_prefetch(table.address(table.Start(ahead)));
+      __builtin_prefetch(table_of(ahead).address(table_of(ahead).Start(ahead)));
     }
     const uint64_t hash = hashes[rows[i]];
-    const JoinTable& table = table_of(hash);
+    const JoinTable::Slots& table = table_of(hash);
     uint64_t at = table.Start(hash);
     const uint64_t slot = FindSalt(table, at, hash);
+    if (slot == 0) continue;
     const uint8_t* row = JoinTable::RowOf(slot);
     __builtin_prefetch(row);
     match_ptrs_[i] = row;
-    candidates_[candidates] = static_cast<RowIndex>(i);
-    candidates += slot != 0;
+    candidates_[candidates++] = static_cast<RowIndex>(i);
   }
   uint32_t kept = MatchKeys(shape_.build_rows, *batch_, shape_.probe_keys.data(), shape_.spec.null_equals.data(),
                             shape_.keys(), rows, match_ptrs_.data(), candidates_.data(), candidates, kept_.data());
@@ -107,24 +108,21 @@ void HashProbe::LookUp() {
   matches_ = kept;
 }
 
-// Goes on with those candidates that had the salt but not the keys; they are few. Returns how many are kept now.
+// Goes on with those candidates that had the salt but not the keys, which are few. Returns how many are kept now.
 uint32_t HashProbe::LookUpMissed(const RowIndex* rows, uint32_t candidates, uint32_t kept) {
   const uint64_t* hashes = Hashes();
-  // kept_ grows by what is found at a later slot, and is put in order at the end.
-  RowIndex* tried = kept_.data();
+  const RowIndex* tried = kept_.data();
   uint32_t tried_kept = kept;
   while (true) {
-    uint32_t missed = 0;
-    const RowIndex* hit = tried;
-    const RowIndex* const hits_end = tried + tried_kept;
+    uint32_t missed = 0, hit = 0;
     for (uint32_t c = 0; c < candidates; ++c) {
       const RowIndex i = candidates_[c];
-      if (hit != hits_end && *hit == i) {
+      if (hit != tried_kept && tried[hit] == i) {
         ++hit;
         continue;
       }
       const uint64_t hash = hashes[rows[i]];
-      const JoinTable& table = *build_->tables()[PartitionOf(hash, build_->level())];
+      const JoinTable::Slots table = build_->partition(PartitionOf(hash, build_->level())).table.slots();
       uint64_t at = table.Start(hash);
       while (JoinTable::RowOf(FindSalt(table, at, hash)) != match_ptrs_[i]) at = table.Next(at);
       at = table.Next(at);
@@ -133,15 +131,18 @@ uint32_t HashProbe::LookUpMissed(const RowIndex* rows, uint32_t candidates, uint
       match_ptrs_[i] = JoinTable::RowOf(slot);
       candidates_[missed++] = i;
     }
-    if (missed == 0) break;
+    if (missed == 0) return kept;
     candidates = missed;
-    tried = kept_.data() + kept;
     tried_kept = MatchKeys(shape_.build_rows, *batch_, shape_.probe_keys.data(), shape_.spec.null_equals.data(),
-                           shape_.keys(), rows, match_ptrs_.data(), candidates_.data(), candidates, tried);
-    kept += tried_kept;
+                           shape_.keys(), rows, match_ptrs_.data(), candidates_.data(), candidates, found_late_.data());
+    tried = found_late_.data();
+    for (uint32_t t = 0; t < tried_kept; ++t, ++kept) {
+      RowIndex* end = kept_.data() + kept;
+      RowIndex* place = std::upper_bound(kept_.data(), end, tried[t]);
+      std::move_backward(place, end, end + 1);
+      *place = tried[t];
+    }
   }
-  std::sort(kept_.data(), kept_.data() + kept);
-  return kept;
 }
 
 bool HashProbe::NextPairs(Batch& out) {

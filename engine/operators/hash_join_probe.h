@@ -32,7 +32,7 @@ class HashProbe final : public JoinProbe {
   Array<const uint8_t*> match_ptrs_;
   uint32_t matches_ = 0, next_ = 0, again_ = 0;
 
-  Array<RowIndex> candidates_, kept_;
+  Array<RowIndex> candidates_, kept_, found_late_;
   // Pairs one after the other; also, of a left join, the build row of each of the batch's rows.
   Array<uint32_t> pair_rows_;
   Array<const uint8_t*> pair_ptrs_;

@@ -22,7 +22,7 @@ void JoinRun::CountFile(const SpillFile& file) {
 }
 
 JoinPartitions::JoinPartitions(JoinRun& run, int level) : run_(run), level_(level) {
-  for (uint32_t p = 0; p < kPartitions; ++p) tables_[p] = &partitions_.emplace_back(run).table;
+  for (uint32_t p = 0; p < kPartitions; ++p) partitions_.emplace_back(run);
 }
 
 void JoinPartitions::SpillBuild(uint32_t p, RowStore& rows) {

@@ -84,7 +84,6 @@ class JoinPartitions {
   bool any_on_disk() const { return any_on_disk_; }
   bool has_duplicates() const { return has_duplicates_.load(std::memory_order_relaxed); }
   const DenseTable& dense() const { return dense_; }
-  const JoinTable* const* tables() const { return tables_; }
   uint64_t rows() const;  // in memory
   size_t bytes() const;   // of rows and tables in memory
 
@@ -100,7 +99,6 @@ class JoinPartitions {
   JoinRun& run_;
   int level_;
   std::deque<Partition> partitions_;
-  const JoinTable* tables_[kPartitions];
   DenseTable dense_;
   bool any_on_disk_ = false;
   std::atomic<bool> has_duplicates_{false};

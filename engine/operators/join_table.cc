@@ -75,7 +75,8 @@ size_t PlainBytes(const JoinShape& shape) {
 }
 
 template <class Equal>
-bool Insert(const JoinShape& shape, const RowStore& rows, const JoinTable& table, uint64_t* slots, Equal&& equal) {
+bool Insert(const JoinShape& shape, const RowStore& rows, const JoinTable::Slots table, uint64_t* slots,
+            Equal&& equal) {
   const uint32_t width = shape.build_rows.width();
   const uint32_t link = shape.build_rows.offset(shape.link);
   const bool null_keys = shape.keeps_null_keys();
@@ -126,13 +127,13 @@ bool JoinTable::Build(const JoinShape& shape, const RowStore& rows, Memory& memo
   const uint32_t offset = shape.build_rows.offset(0);
   switch (PlainBytes(shape)) {
     case 4:
-      return Insert(shape, rows, *this, memory_.data(), PlainKeys<4>{offset});
+      return Insert(shape, rows, this->slots(), memory_.data(), PlainKeys<4>{offset});
     case 8:
-      return Insert(shape, rows, *this, memory_.data(), PlainKeys<8>{offset});
+      return Insert(shape, rows, this->slots(), memory_.data(), PlainKeys<8>{offset});
     case 16:
-      return Insert(shape, rows, *this, memory_.data(), PlainKeys<16>{offset});
+      return Insert(shape, rows, this->slots(), memory_.data(), PlainKeys<16>{offset});
     default:
-      return Insert(shape, rows, *this, memory_.data(), AnyKeys{shape});
+      return Insert(shape, rows, this->slots(), memory_.data(), AnyKeys{shape});
   }
 }
 

@@ -23,19 +23,26 @@ struct KeyBounds {
 
 class JoinTable {
  public:
-  // Two thirds of the slots taken at most: an empty one is never far.
-  static uint64_t SlotsFor(uint64_t rows) { return rows + rows / 2 + 1; }
+  // Half of the slots are taken: nearly every search ends where it starts.
+  static uint64_t SlotsFor(uint64_t rows) { return rows * 2 + 1; }
   static size_t BytesFor(uint64_t rows) { return SlotsFor(rows) * sizeof(uint64_t); }
 
-  // The slot where the search for a hash starts. Its low 32 bits are scaled to the table's size, which need not be a
-  // power of two.
-  uint64_t Start(uint64_t hash) const { return (uint64_t{static_cast<uint32_t>(hash)} * capacity_) >> 32; }
-  uint64_t Next(uint64_t slot) const { return slot + 1 == capacity_ ? 0 : slot + 1; }
-  // 0: an empty slot.
-  uint64_t operator[](uint64_t slot) const { return slots_[slot]; }
-  const uint64_t* address(uint64_t slot) const { return slots_ + slot; }
+  struct Slots {
+    const uint64_t* slots;
+    uint64_t capacity;
+
+    // The slot where the search for a hash starts. Its low 32 bits are scaled to the table's size, which need not be a
+    // power of two.
+    uint64_t Start(uint64_t hash) const { return (uint64_t{static_cast<uint32_t>(hash)} * capacity) >> 32; }
+    uint64_t Next(uint64_t slot) const { return slot + 1 == capacity ? 0 : slot + 1; }
+    // 0: an empty slot.
+    uint64_t operator[](uint64_t slot) const { return slots[slot]; }
+    const uint64_t* address(uint64_t slot) const { return slots + slot; }
+  };
+  Slots slots() const { return {slots_, capacity_}; }
   static bool SaltsEqual(uint64_t slot, uint64_t hash) { return ((slot ^ (hash << 16)) >> 48) == 0; }
-  static uint8_t* RowOf(uint64_t slot) { return reinterpret_cast<uint8_t*>(slot & ((uint64_t{1} << 48) - 1)); }
+  static constexpr uint64_t kRowMask = (uint64_t{1} << 48) - 1;
+  static uint8_t* RowOf(uint64_t slot) { return reinterpret_cast<uint8_t*>(slot & kRowMask); }
 
   // Puts all rows in, and says whether some have the same keys. Rows with a NULL that equals nothing are left out.
   bool Build(const JoinShape& shape, const RowStore& rows, Memory& memory);
