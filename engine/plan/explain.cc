@@ -341,7 +341,7 @@ class Explainer {
       text += fmt::format("{}{} {} {}", i > 0 ? " and " : " on ", Text(rel.left_keys[i]),
                           rel.null_equals[i] != 0 ? "is not distinct from" : "=", Text(rel.right_keys[i]));
     }
-    if (rel.filter) text += (rel.left_keys.empty() ? " on " : " and ") + writer_.Text(*rel.filter, kAnd);
+    if (rel.filter) text += (rel.left_keys.empty() ? " on " : " and ") + writer_.Text(*rel.filter, kOr);
     if (rel.filter) FindSubqueries(*rel.filter);
     if (rel.join == JoinKind::kLeftMark) text += " as " + names_[rel.mark];
     return text;

@@ -182,8 +182,8 @@ TEST(Substrait, ColumnsThatTheFilesHaveWithAnotherTypeAreCast) {
   types->mutable_types(1)->mutable_i32();
   *read.mutable_read()->mutable_filter() = b.Call("equal", {Builder::Field(1), Builder::Field(0)});
   EXPECT_EQ(b.Explained(read),
-            "filter b#3 = a\n"
-            "  project cast(b#1 as integer) as b#3\n"
+            "filter b#2 = a\n"
+            "  project cast(b#1 as integer) as b#2\n"
             "    read t (a, b#1, c)\n");
 }
 
@@ -501,7 +501,7 @@ TEST(Substrait, AntiJoinsOfNotIn) {
       one.Call("and", {one.Call("equal", {Builder::Field(0), Builder::Field(3)}),
                        one.Call("equal", {Builder::Field(1), Builder::Field(4)})});
   EXPECT_EQ(one.Explained(twice, notes),
-            "left anti join on a#0 = a#3 and b#1 = b#4 is not false\n"
+            "left anti join on a#0 = a#3 and (b#1 = b#4) is not false\n"
             "  read t (a#0, b#1, c#2)\n"
             "  read t (a#3, b#4, c#5)\n");
 
@@ -522,7 +522,9 @@ std::string MarkUsed(const std::string& by, PlanNotes::Marks marks, bool datafus
   const PbExpression mark = Builder::Field(3), also = b.Call("is_null", {Builder::Field(0)});
   PlanNotes notes;
   notes.marks = marks;
-  return b.Refused(Builder::Filter(join, b.Call("or", {by.empty() ? mark : b.Call(by, {mark}), also})), notes);
+  PbRel filter = Builder::Filter(join, b.Call("or", {by.empty() ? mark : b.Call(by, {mark}), also}));
+  Emit(filter.mutable_filter(), {0, 1, 2});
+  return b.Refused(filter, notes);
 }
 
 TEST(Substrait, MarksAreNullOnlyWhereItCanBeSeenAndWasMeant) {
