@@ -11,7 +11,8 @@ namespace {
 constexpr size_t kFirstSlots = 8192;              // 64 KiB
 constexpr size_t kCachedSlots = size_t{1} << 17;  // 1 MiB: larger ones must pay
 constexpr size_t kMostSlots = size_t{1} << 22;
-constexpr uint32_t kRowsPerRun = 16;  // on average, from which on rows are sorted into runs
+constexpr size_t kMostCodes = size_t{1} << 20;  // 8 MiB
+constexpr uint32_t kRowsPerRun = 16;            // on average, from which on rows are sorted into runs
 constexpr uint64_t kLeastRowsSeen = 4 * kCachedSlots;
 constexpr double kStableEstimate = 1.5;
 constexpr double kFewHits = 0.15;
@@ -73,7 +74,7 @@ GroupTable::GroupTable(Query& query, Memory& memory, const RowLayout& layout, si
       hash_offset_(layout.offset(layout.columns() - 1)),
       rows_(&layout, &memory, 0),
       next_bypass_(kFirstBypass),
-      dictionaries_(keys, 0),
+      codes_(keys),
       null_equals_(keys, 1),
       scratch_(memory, 1) {
   Scratch& s = scratch_[0];
@@ -98,42 +99,49 @@ const BatchGroups& GroupTable::Locate(const Batch& batch, bool of_rows) {
   return result_;
 }
 
-// Where all keys are dictionaries of few values, the codes of a row say its group as soon as one row's group is known.
+// Codes cost memory for all that are possible: only so many as there have been rows.
 bool GroupTable::LocateByCode(const RowIndex* rows, uint32_t count, bool of_rows) {
-  size_t codes = 1;
-  for (size_t k = 0; k < keys_; ++k) {
-    const Column& key = keyed_.columns[k];
-    if (key.indices == nullptr) return false;
-    codes *= key.positions;
-    if (codes > kRunIds || codes > count) return false;
-  }
   Scratch& s = scratch_[0];
-  bool known = true;
-  for (size_t k = 0; k < keys_; ++k) {
-    const uint64_t id = keyed_.columns[k].dictionary_id;
-    known &= std::exchange(dictionaries_[k], id) == id && id != 0;
+  const size_t limit = std::clamp<size_t>(2 * rows_seen_, kRunIds, kMostCodes);
+  const KeyCodes::Outcome outcome = codes_.Encode(keyed_.columns, rows, count, limit, s.codes);
+  if (outcome == KeyCodes::Outcome::kNone) return false;
+  if (by_code_.size() < codes_.size()) {
+    const size_t size = std::bit_ceil(codes_.size());
+    if (size > kRunIds && !query_.MayGrow(memory_, size * sizeof(uint8_t*))) {
+      codes_.Forget();
+      return false;
+    }
+    by_code_ = {memory_, size};
   }
-  if (!known) std::fill_n(s.by_code, codes, nullptr);
+  if (outcome == KeyCodes::Outcome::kNew) std::fill_n(by_code_.data(), codes_.size(), nullptr);
 
-  for (size_t k = 0; k < keys_; ++k) {
-    const uint32_t* indices = keyed_.columns[k].indices;
-    const uint32_t positions = keyed_.columns[k].positions;
+  uint32_t unknown = 0;
+  const bool may_have_runs = codes_.size() <= kRunIds;
+  if (may_have_runs) {
+    CountRuns(s.codes, rows, count);
+    for (uint32_t run = 0; run < result_.run_count; ++run) {
+      s.unknown[unknown] = s.run_rows[run];
+      unknown += by_code_[s.run_ids[run]] == nullptr;
+    }
+  } else {
     for (uint32_t i = 0; i < count; ++i) {
-      const RowIndex row = rows[i];
-      s.codes[row] = k == 0 ? indices[row] : s.codes[row] * positions + indices[row];
+      s.unknown[unknown] = rows[i];
+      unknown += by_code_[s.codes[rows[i]]] == nullptr;
     }
   }
-  CountRuns(s.codes, rows, count);
-  uint32_t unknown = 0;
-  for (uint32_t run = 0; run < result_.run_count; ++run) {
-    if (s.by_code[s.run_ids[run]] == nullptr) s.unknown[unknown++] = s.run_rows[run];
-  }
   if (unknown != 0) Find(s.unknown, unknown);
-  for (uint32_t i = 0; i < unknown; ++i) s.by_code[s.codes[s.unknown[i]]] = s.of_row[s.unknown[i]];
-  for (uint32_t run = 0; run < result_.run_count; ++run) s.runs[run] = s.by_code[s.run_ids[run]];
-  SortIntoRuns(s.codes, rows, count);
+  window_rows_ += count - unknown;
+  for (uint32_t i = 0; i < unknown; ++i) by_code_[s.codes[s.unknown[i]]] = s.of_row[s.unknown[i]];
+  if (may_have_runs) {
+    for (uint32_t run = 0; run < result_.run_count; ++run) s.runs[run] = by_code_[s.run_ids[run]];
+    SortIntoRuns(s.codes, rows, count);
+  }
   if (of_rows || !result_.in_runs) {
-    for (uint32_t i = 0; i < count; ++i) s.of_row[rows[i]] = s.by_code[s.codes[rows[i]]];
+    for (uint32_t i = 0; i < count; ++i) {
+      uint8_t* group = by_code_[s.codes[rows[i]]];
+      __builtin_prefetch(group);
+      s.of_row[rows[i]] = group;
+    }
   }
   return true;
 }
@@ -294,7 +302,7 @@ size_t GroupTable::Spill(size_t wanted) {
   ++spills_;
   // Slots and codes that point to rows which are gone.
   if (slots_.capacity() != 0) ClearSlots();
-  std::fill(dictionaries_.begin(), dictionaries_.end(), 0);
+  codes_.Forget();
   dead_bytes_ = 0;
   bytes_before_ = rows_.bytes();
   memory_.Purge();
@@ -336,12 +344,13 @@ void GroupTable::Compact() {
     rows_.partition(p) = std::move(copy);
   }
   if (fits) groups_ = rows_.rows();
-  std::fill(dictionaries_.begin(), dictionaries_.end(), 0);
+  codes_.Forget();
   dead_bytes_ = 0;
 }
 
 void GroupTable::Finish() {
   scratch_.Reset();
+  by_code_.Reset();
   slots_.Free();
 }
 

@@ -17,6 +17,7 @@
 #include "engine/core/hash.h"
 #include "engine/memory/memory.h"
 #include "engine/operators/aggregate_function.h"
+#include "engine/operators/hash_aggregate_codes.h"
 #include "engine/rows/row_store.h"
 #include "engine/run/query.h"
 #include "engine/spill/spill_file.h"
@@ -143,8 +144,8 @@ class GroupTable final : public StringKeeper {
   uint32_t next_bypass_;
   size_t bytes_before_ = 0;  // of rows_, after the batch before
 
-  // Groups by the codes of dictionaries.
-  std::vector<uint64_t> dictionaries_;  // whose codes Scratch::by_code is of; 0: of none
+  KeyCodes codes_;
+  Array<uint8_t*> by_code_;  // rows of groups; null where there is none yet
 
   Batch keyed_;                    // the keys, and what a new group's states are
   std::vector<uint32_t> columns_;  // of keyed_
@@ -155,7 +156,7 @@ class GroupTable final : public StringKeeper {
     // By row.
     uint64_t hashes[kBatchRows];
     uint32_t positions[kBatchRows];  // slots
-    uint32_t codes[kBatchRows];      // of dictionaries
+    uint32_t codes[kBatchRows];
     uint8_t* of_row[kBatchRows];
     // By run.
     uint32_t run_ids[kBatchRows + 1];   // slots or codes
@@ -165,9 +166,8 @@ class GroupTable final : public StringKeeper {
     RowIndex rows[kBatchRows];  // those of one run after the other
     // By id.
     uint32_t counts[kRunIds];  // 0 between batches
-    uint8_t* by_code[kRunIds];
 
-    RowIndex unknown[kBatchRows];
+    RowIndex unknown[kBatchRows + 1];
     uint8_t* fresh[kBatchRows];
     GroupSlots::Scratch find;
   };
