@@ -95,22 +95,37 @@ class Neap:
 
     def answer_all(self, statements: list[tuple[str, bool]]):
         """Statements are SQL and whether it can be planned. For each a list, by mode, of (Answer, Figures) or QueryError."""
-        text = b""
-        for sql, can_be_planned in statements:
-            sql = sql.encode()
-            text += f"{len(sql)} {'together' if can_be_planned else 'alone'}\n".encode() + sql
+        while statements:
+            answered = 0
+            for by_mode in self.answer_while_alive(statements):
+                answered += 1
+                yield by_mode
+            statements = statements[answered:]
+
+    def answer_while_alive(self, statements: list[tuple[str, bool]]):
+        """Ends after a statement that the program has died of."""
         with tempfile.TemporaryFile() as given:
-            given.write(text)
+            for sql, can_be_planned in statements:
+                text = sql.encode()
+                given.write(f"{len(text)} {'together' if can_be_planned else 'alone'}\n".encode() + text)
             given.seek(0)
             with subprocess.Popen(self.command, stdin=given, stdout=subprocess.PIPE) as process:
-                for sql, _ in statements:
-                    yield [self.read(process, sql) for _ in self.modes]
+                for _ in statements:
+                    by_mode = []
+                    while len(by_mode) < len(self.modes) and (answer := self.read(process.stdout)):
+                        by_mode.append(answer)
+                    if len(by_mode) < len(self.modes):
+                        died = QueryError(f"the program died, exit status {process.wait()}")
+                        yield by_mode + [died] * (len(self.modes) - len(by_mode))
+                        return
+                    yield by_mode
 
-    def read(self, process, sql: str):
-        head = process.stdout.readline().split()
+    def read(self, stream):
+        """The next answer; None where there is none."""
+        head = stream.readline().split()
         if not head:
-            raise SystemExit(f"{self.command[0]} ended (exit status {process.wait()}) at\n{sql}")
-        body = process.stdout.read(int(head[1]))
+            return None
+        body = stream.read(int(head[1]))
         if head[0] == b"error":
             return QueryError(body.decode())
         return answer_of(pa.ipc.open_stream(body).read_all()), Figures(int(head[2]), int(head[3]))

@@ -4,6 +4,7 @@ DATA is the folder that tests/query/prepare fills. A FILE.sql opens with comment
 with `;` at the end of a line. Comments right before a statement go along, but for these:
 
     -- error [PATTERN]        the statement must fail; with PATTERN, neap's text must match it
+    -- refused PATTERN        neap says that it cannot, in words that match
     -- sort MODE              in place of rowsort, or of nosort where the statement ends with ORDER BY
     -- types TYPES            in place of those that DuckDB's result has (see slt.py)
     -- duckdb SQL             what DuckDB is to be asked instead, where it says the same in other words
@@ -60,9 +61,11 @@ def record_of(comment: list[str], sql: str, duckdb, datafusion) -> slt.Record:
     orders = {}
     for line in list(comment):
         word, _, rest = line.partition(" ")
-        if word in ("error", "sort", "types", "duckdb", "datafusion", "alone"):
+        if word in ("error", "refused", "sort", "types", "duckdb", "datafusion", "alone"):
             orders[word] = rest
             comment.remove(line)
+    if "refused" in orders:
+        return slt.Record(0, "statement", sql, error=True, pattern=orders["refused"], comment=comment)
     if "error" in orders:
         try:
             duckdb.answer(orders.get("duckdb", sql))

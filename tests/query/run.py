@@ -36,7 +36,7 @@ class Count:
 
 def problems_of(record: slt.Record, given) -> list[str]:
     if isinstance(given, engines.QueryError):
-        if not record.error:
+        if not record.error or "the program died" in str(given):
             return [f"error: {given}"]
         return [] if slt.matches(record, str(given)) else [f"another error: {given}"]
     answer, _ = given

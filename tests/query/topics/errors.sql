@@ -15,8 +15,6 @@ SELECT k + 'text' FROM few;
 -- error
 SELECT count(*) FROM few GROUP BY;
 -- error
-SELECT l.k FROM left_few l JOIN right_few r;
--- error
 SELECT k FROM left_few JOIN right_few ON left_few.k = right_few.k;
 -- error
 SELECT sum(k) FROM few WHERE sum(k) > 1;

@@ -10,7 +10,7 @@ SELECT k, v FROM left_few WHERE k NOT IN (SELECT k FROM nothing);
 SELECT k, v FROM left_few WHERE k IN (SELECT k FROM nothing);
 SELECT k FROM left_few WHERE v NOT IN (SELECT w FROM right_few WHERE w > 1000);
 SELECT v FROM left_few l WHERE v IN (SELECT w / 10 FROM right_few r WHERE r.k = l.k);
--- alone it has no null-aware anti join of two columns
+-- refused NOT IN .* write NOT EXISTS
 SELECT v FROM left_few l WHERE v NOT IN (SELECT w FROM right_few r WHERE r.k = l.k AND w IS NOT NULL);
 -- alone it has no IN as a value
 SELECT k, k IN (SELECT k FROM few) FROM left_few WHERE k IS NOT NULL;

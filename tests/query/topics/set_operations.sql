@@ -5,9 +5,9 @@ SELECT k FROM left_few UNION SELECT k FROM right_few;
 SELECT k FROM left_few INTERSECT SELECT k FROM right_few;
 SELECT k FROM left_few EXCEPT SELECT k FROM right_few;
 SELECT k FROM right_few EXCEPT SELECT k FROM left_few;
--- alone it drops duplicates only of one side
+-- refused INTERSECT ALL .* not planned
 SELECT k FROM left_few INTERSECT ALL SELECT k FROM right_few;
--- alone it removes every copy
+-- refused EXCEPT ALL .* not planned
 SELECT k FROM left_few EXCEPT ALL SELECT k FROM right_few;
 SELECT k, v FROM left_few UNION SELECT k, w FROM right_few;
 SELECT k, t FROM left_few INTERSECT SELECT k, u FROM right_few;
