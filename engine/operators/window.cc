@@ -74,7 +74,10 @@ WindowPlan PlanOf(const WindowSpec& spec) {
     const size_t constant_at = is_of_value ? 1 : 0;
     if (is_of_value && !call.args.empty()) bound.value = column_of(call.args[0]);
     if (call.args.size() > constant_at) BindConstant(call.args[constant_at], &bound);
-    if (call.args.size() > 2) bound.fallback = column_of(call.args[2]);
+    if (call.args.size() > 2) {
+      const Type& type = spec.call_types[c];
+      bound.fallback = column_of(call.args[2].type == type ? call.args[2] : Expression::Cast(call.args[2], type));
+    }
     plan.need = std::max(plan.need, NeedOf(call));
   }
   for (ColumnId id : spec.output) {

@@ -10,6 +10,7 @@ namespace neap::engine {
 namespace {
 
 const Type kBigint{TypeId::kInt64};
+const Type kBool{TypeId::kBool};
 
 Expression Integer(int64_t value) { return Expression::Constant({false, value}, kBigint); }
 Expression Null(Type type) { return Expression::Constant({}, type); }
@@ -49,6 +50,30 @@ void ArgumentsToColumns(Plan& plan, Rel& rel) {
 
 // ---- Grouping sets. Every row goes in once for each set, with NULL for the columns that the set leaves out, and the
 // number of the set as one more group, so that equal sets and NULLs of the data stay apart.
+
+// The empty set has a row of its own also where there is no input: a row that no aggregate counts. `expand` gives its
+// columns under new numbers to a union with that row, which gives them under theirs, and the column that tells.
+RelPtr WithRowOfNothing(Plan& plan, RelPtr expand, ColumnId set_number, size_t empty_set, ColumnId counts) {
+  for (auto& projection : expand->projections) projection.push_back(Expression::Constant({false, true}, kBool));
+  RelPtr nothing = std::make_shared<Rel>(Rel::Kind::kValues);
+  RelPtr both = std::make_shared<Rel>(Rel::Kind::kSet);
+  both->output = std::exchange(expand->defines, {});
+  both->output.push_back(counts);
+  auto& row = nothing->rows.emplace_back();
+  for (ColumnId id : both->output) {
+    const Type type = plan.columns[id].type;
+    row.push_back(id == set_number ? Integer(static_cast<int64_t>(empty_set))
+                  : id == counts   ? Expression::Constant({false, false}, kBool)
+                                   : Null(type));
+    for (const RelPtr& input : {expand, nothing}) input->defines.push_back(plan.NewColumn(plan.columns[id].name, type));
+  }
+  expand->output = expand->defines;
+  nothing->output = nothing->defines;
+  both->set = Rel::Set::kUnionAll;
+  both->set_inputs = {expand->output, nothing->output};
+  both->inputs = {std::move(expand), std::move(nothing)};
+  return both;
+}
 
 void RewriteGroupingSets(Plan& plan, RelPtr& rel) {
   const bool grouping = std::any_of(rel->aggregates.begin(), rel->aggregates.end(),
@@ -96,6 +121,16 @@ void RewriteGroupingSets(Plan& plan, RelPtr& rel) {
     for (ColumnId id : arguments) projection.push_back(ColumnOf(plan, id));
   }
 
+  // Aggregates leave NULLs out, so that the row of nothing matters to those alone that see rows.
+  const auto empty_set =
+      std::find_if(rel->grouping_sets.begin(), rel->grouping_sets.end(), [](const auto& set) { return set.empty(); });
+  std::optional<Expression> counts;
+  if (empty_set != rel->grouping_sets.end()) {
+    counts = Expression::Column(plan.NewColumn("counts", kBool, false), kBool);
+    const auto number = static_cast<size_t>(empty_set - rel->grouping_sets.begin());
+    expand = WithRowOfNothing(plan, std::move(expand), set_number, number, counts->column);
+  }
+
   // GROUPING(a, b): a bit a column, set where the set leaves it out. Known from the number of the set.
   std::vector<std::pair<ColumnId, Expression>> computed;
   std::vector<AggregateCall> calls;
@@ -107,6 +142,7 @@ void RewriteGroupingSets(Plan& plan, RelPtr& rel) {
       };
       for (Expression& arg : call.args) rename(arg);
       if (call.filter) rename(*call.filter);
+      if (!call.filter && (call.args.empty() || call.function == Aggregate::kAnyValue)) call.filter = counts;
       calls.push_back(std::move(call));
       continue;
     }

@@ -54,9 +54,11 @@ def refuse_what_gets_lost(sql, lines):
                 raise Refused("FILTER on a window function is not planned: use CASE WHEN ... END as its argument")
             if "(DISTINCT " in line:
                 raise Refused("DISTINCT in a window function is not planned: number the equal rows first")
-            for bound in re.findall(r"(?:BETWEEN|AND) ((?:(?! AND ).)*?) (?:PRECEDING|FOLLOWING)", line):
-                if bound != "UNBOUNDED" and not bound.isdigit():
-                    raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
+            # The end of a frame's text is that of its expression, or its alias.
+            for frame in re.findall(r"(?:ROWS|RANGE|GROUPS) BETWEEN (.+?) AND (.+?)(?:, | AS |\]\]|$)", line):
+                for bound in frame:
+                    if not re.fullmatch(r"UNBOUNDED (PRECEDING|FOLLOWING)|CURRENT ROW|\d+ (PRECEDING|FOLLOWING)", bound):
+                        raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
 
 
 class Planner:

@@ -1,6 +1,6 @@
 -- TPC-DS query 66.
 
--- datafusion a quotient of decimals is a decimal of six digits, and here such are summed
+-- alone a quotient of decimals is a decimal of six digits there, cut off, and here such are summed
 select
          w_warehouse_name
   ,w_warehouse_sq_ft
