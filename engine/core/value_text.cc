@@ -1,6 +1,7 @@
 // value_text.cc: text of numbers, dates and times.
 #include "engine/core/value_text.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -13,11 +14,7 @@ namespace {
 constexpr int64_t kMicrosPerSecond = 1'000'000;
 constexpr int64_t kMicrosPerDay = 86'400 * kMicrosPerSecond;
 
-char* WriteText(const char* text, char* out) {
-  const size_t size = std::strlen(text);
-  std::memcpy(out, text, size);
-  return out + size;
-}
+char* WriteText(const char* text, char* out) { return std::copy_n(text, std::strlen(text), out); }
 
 // At least `digits` digits, with zeros in front.
 char* WritePadded(uint64_t value, int digits, char* out) {

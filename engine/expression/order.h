@@ -2,6 +2,7 @@
 // sorting and grouping; an interval is as long as its months of 30 days, its days and its time together.
 #pragma once
 
+#include <cmath>
 #include <type_traits>
 
 #include "engine/core/column.h"
@@ -18,7 +19,7 @@ struct Equal {
   template <class T>
   static bool Test(const T& a, const T& b) {
     if constexpr (kIsFloat<T>) {
-      return (a == b) | ((a != a) & (b != b));
+      return (a == b) | (std::isnan(a) & std::isnan(b));
     } else if constexpr (std::is_same_v<T, Interval>) {
       return IntervalLength(a) == IntervalLength(b);
     } else {
@@ -36,7 +37,7 @@ struct Less {
   template <class T>
   static bool Test(const T& a, const T& b) {
     if constexpr (kIsFloat<T>) {
-      return (a < b) | ((a == a) & (b != b));
+      return (a < b) | (!std::isnan(a) & std::isnan(b));
     } else if constexpr (std::is_same_v<T, Interval>) {
       return IntervalLength(a) < IntervalLength(b);
     } else {
