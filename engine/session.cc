@@ -53,14 +53,14 @@ class Session::State {
   }
 
   void Add(const std::string& name, std::shared_ptr<Table> table) {
-    const std::lock_guard lock(mutex);
-    tables[name] = std::move(table);
+    const std::lock_guard lock(mutex_);
+    tables_[name] = std::move(table);
   }
 
   // Tables live as long as somebody reads them.
   Catalog Tables() const {
-    const std::lock_guard lock(mutex);
-    return tables;
+    const std::lock_guard lock(mutex_);
+    return tables_;
   }
 
   neap::engine::Plan PlanOf(const Statement& statement, const Catalog& catalog) const {
@@ -74,8 +74,8 @@ class Session::State {
   const std::shared_ptr<SpillDirectory> spill;
 
  private:
-  mutable std::mutex mutex;  // guards `tables`
-  Catalog tables;
+  mutable std::mutex mutex_;  // guards tables_
+  Catalog tables_;
 };
 
 Session::Session(SessionOptions options) : state_(std::make_unique<State>(std::move(options))) {}

@@ -109,12 +109,12 @@ struct AddIntervals {
   using Bad = int32_t;
   Interval operator()(const Interval& a, const Interval& b, int32_t& bad) const {
     Interval sum;
-    const bool wrong = kSubtracts ? __builtin_sub_overflow(a.months, b.months, &sum.months) |
-                                        __builtin_sub_overflow(a.days, b.days, &sum.days) |
-                                        __builtin_sub_overflow(a.micros, b.micros, &sum.micros)
-                                  : __builtin_add_overflow(a.months, b.months, &sum.months) |
-                                        __builtin_add_overflow(a.days, b.days, &sum.days) |
-                                        __builtin_add_overflow(a.micros, b.micros, &sum.micros);
+    const int wrong = kSubtracts ? int{__builtin_sub_overflow(a.months, b.months, &sum.months)} |
+                                       int{__builtin_sub_overflow(a.days, b.days, &sum.days)} |
+                                       int{__builtin_sub_overflow(a.micros, b.micros, &sum.micros)}
+                                 : int{__builtin_add_overflow(a.months, b.months, &sum.months)} |
+                                       int{__builtin_add_overflow(a.days, b.days, &sum.days)} |
+                                       int{__builtin_add_overflow(a.micros, b.micros, &sum.micros)};
     bad |= -static_cast<int32_t>(wrong);
     return sum;
   }
@@ -127,9 +127,9 @@ struct MultiplyInterval {
   using Bad = int32_t;
   Interval operator()(const Interval& a, int64_t by, int32_t& bad) const {
     Interval product;
-    const bool wrong = __builtin_mul_overflow(a.months, by, &product.months) |
-                       __builtin_mul_overflow(a.days, by, &product.days) |
-                       __builtin_mul_overflow(a.micros, by, &product.micros);
+    const int wrong = int{__builtin_mul_overflow(a.months, by, &product.months)} |
+                      int{__builtin_mul_overflow(a.days, by, &product.days)} |
+                      int{__builtin_mul_overflow(a.micros, by, &product.micros)};
     bad |= -static_cast<int32_t>(wrong);
     return product;
   }

@@ -187,7 +187,8 @@ NodePtr MakeAdd(Type type, NodePtr left, NodePtr right, Memory& memory) {
 NodePtr MakeMultiply(Type type, NodePtr left, NodePtr right, Memory& memory) {
   const int excess = left->type().scale + right->type().scale - type.scale;
   if (excess < 0) {  // declared with more scale than the product has
-    left = WithScale(std::move(left), left->type().scale - excess, memory);
+    const int scale = left->type().scale - excess;
+    left = WithScale(std::move(left), scale, memory);
     return MakeMultiply(type, std::move(left), std::move(right), memory);
   }
   if (excess > kMaxPrecision) NoScale("*", left->type(), right->type(), type);

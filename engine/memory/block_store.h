@@ -8,7 +8,6 @@
 // under its own lock.
 #pragma once
 
-#include <compare>
 #include <condition_variable>
 #include <cstdint>
 #include <list>
@@ -16,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "engine/core/column.h"
@@ -30,7 +30,10 @@ namespace neap::engine {
 struct BlockId {
   DatasetId dataset;
   uint32_t partition;
-  friend auto operator<=>(const BlockId&, const BlockId&) = default;
+  friend bool operator==(const BlockId&, const BlockId&) = default;
+  friend bool operator<(const BlockId& a, const BlockId& b) {
+    return std::tie(a.dataset, a.partition) < std::tie(b.dataset, b.partition);
+  }
 };
 
 enum class BlockPlace : uint8_t { kNowhere, kMemory, kDisk };

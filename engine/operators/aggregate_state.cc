@@ -229,7 +229,7 @@ enum class Wanted { kMinimum, kMaximum, kAny };
 template <class T>
 bool Less(const T& a, const T& b) {
   if constexpr (std::is_floating_point_v<T>) {
-    return a < b || (b != b && a == a);
+    return a < b || (std::isnan(b) && !std::isnan(a));
   } else {
     return a < b;
   }

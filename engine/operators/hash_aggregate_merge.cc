@@ -74,7 +74,7 @@ class GroupMerge::Splitter {
     for (std::optional<SpillFile>& file : files_) {
       if (!file) continue;
       file->Finish();
-      GroupPartition& part = parts.emplace_back(RowStore(&merge_.layout_, &merge_.memory_));
+      GroupPartition& part = parts.emplace_back(GroupPartition{RowStore(&merge_.layout_, &merge_.memory_), {}});
       part.files.push_back(std::move(*file));
       part.level = level_;
     }

@@ -6,8 +6,8 @@
 
 namespace neap::engine {
 
-JoinRun::JoinRun(Query& query_, HashJoinSpec spec, const std::string& name)
-    : query(query_), shape(std::move(spec)), memory(&query_.memory(), name) {}
+JoinRun::JoinRun(Query& of, HashJoinSpec spec, const std::string& name)
+    : query(of), shape(std::move(spec)), memory(&of.memory(), name) {}
 
 void JoinRun::CountSpill(size_t before) {
   memory.Purge();

@@ -12,7 +12,7 @@ namespace neap::engine {
 
 class Estimates {
  public:
-  Estimates(const Plan& plan, const Catalog& catalog) : plan_(plan), catalog_(catalog) {}
+  explicit Estimates(const Catalog& catalog) : catalog_(catalog) {}
 
   // Estimates a relation and all below it, and writes estimated_rows into each.
   double Rows(Rel& rel);
@@ -38,7 +38,6 @@ class Estimates {
   double Join(const Rel& rel, double left, double right) const;
   double Comparison(const Expression& call) const;
 
-  const Plan& plan_;
   const Catalog& catalog_;
   std::unordered_map<ColumnId, ColumnEstimate> columns_;
 };

@@ -351,7 +351,7 @@ bool HasMirror(const Rel& rel) {
 
 class Ordering {
  public:
-  Ordering(Plan& plan, const Catalog& catalog) : plan_(plan), estimates_(plan, catalog) {}
+  Ordering(Plan& plan, const Catalog& catalog) : plan_(plan), estimates_(catalog) {}
 
   void Run(RelPtr& rel) {
     // Strong semi joins go down first, so that the order of what is above is chosen with them in place.
@@ -407,7 +407,7 @@ void OrderJoins(Plan& plan, const Catalog& catalog) {
     project->output = output;
     plan.root = project;
   }
-  Estimates(plan, catalog).Rows(*plan.root);
+  Estimates(catalog).Rows(*plan.root);
 }
 
 }  // namespace neap::engine

@@ -289,7 +289,7 @@ Expression SubstraitReader::ReadWindowFunction(const Message::WindowFunction& fu
       function.invocation() == substrait::AggregateFunction::AGGREGATION_INVOCATION_DISTINCT,
       function.has_output_type() ? &function.output_type() : nullptr);
   ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), !group.order.empty(), &call);
-  const Expression result = ColumnOf(call.output);
+  Expression result = ColumnOf(call.output);
   auto same = std::find_if(windows.begin(), windows.end(), [&](const WindowGroup& other) {
     return other.partition == group.partition && other.order == group.order;
   });

@@ -24,7 +24,10 @@ void StoreBigEndian(U value, uint8_t* to) {
   if constexpr (sizeof(U) == 2) value = __builtin_bswap16(value);
   if constexpr (sizeof(U) == 4) value = __builtin_bswap32(value);
   if constexpr (sizeof(U) == 8) value = __builtin_bswap64(value);
-  if constexpr (sizeof(U) == 16) value = __builtin_bswap128(value);
+  if constexpr (sizeof(U) == 16) {
+    value = static_cast<U>(__builtin_bswap64(static_cast<uint64_t>(value))) << 64 |
+            __builtin_bswap64(static_cast<uint64_t>(value >> 64));
+  }
   std::memcpy(to, &value, sizeof value);
 }
 

@@ -6,6 +6,7 @@
 #include <parquet/properties.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -84,7 +85,7 @@ Value ValueOfLiteral(const Expression& expression, const Type& column) {
         } else if constexpr (std::is_integral_v<T> || std::is_same_v<T, Int128>) {
           return static_cast<Int128>(value);
         } else if constexpr (std::is_same_v<T, double>) {
-          return value == value ? Value(value) : Value();
+          return std::isnan(value) ? Value() : Value(value);
         } else {
           return value;
         }

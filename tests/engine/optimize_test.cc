@@ -254,7 +254,7 @@ TEST_F(OptimizeTest, EstimatesFollowStatistics) {
   const RelPtr orders = Read("orders");
   const RelPtr half = Filter(orders, Compare(Function::kLess, Column(orders, "day"), 1200));
   const RelPtr one = Filter(Read("nation"), Compare(Function::kEqual, Column(orders, "day"), 1200));
-  Estimates estimates(plan_, catalog_);
+  Estimates estimates(catalog_);
   EXPECT_NEAR(estimates.Rows(*half), 750000, 10000);
   const RelPtr big = Read("big");
   EXPECT_NEAR(estimates.Rows(*Join(JoinKind::kInner, big, orders, "order", "key")), 6e6, 1e5);
