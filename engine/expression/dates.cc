@@ -16,7 +16,6 @@ constexpr Type kDate{TypeId::kDate};
 constexpr Type kTimestamp{TypeId::kTimestamp};
 constexpr Type kIntervalType{TypeId::kInterval};
 constexpr Type kBigint{TypeId::kInt64};
-constexpr Type kInteger{TypeId::kInt32};
 
 bool IsTimestamp(Type type) { return type.id == TypeId::kTimestamp || type.id == TypeId::kTimestampTz; }
 

@@ -19,7 +19,7 @@ struct Equal {
   template <class T>
   static bool Test(const T& a, const T& b) {
     if constexpr (kIsFloat<T>) {
-      return (a == b) | (std::isnan(a) & std::isnan(b));
+      return a == b || (std::isnan(a) && std::isnan(b));
     } else if constexpr (std::is_same_v<T, Interval>) {
       return IntervalLength(a) == IntervalLength(b);
     } else {
@@ -37,7 +37,7 @@ struct Less {
   template <class T>
   static bool Test(const T& a, const T& b) {
     if constexpr (kIsFloat<T>) {
-      return (a < b) | (!std::isnan(a) & std::isnan(b));
+      return a < b || (!std::isnan(a) && std::isnan(b));
     } else if constexpr (std::is_same_v<T, Interval>) {
       return IntervalLength(a) < IntervalLength(b);
     } else {
