@@ -52,6 +52,20 @@ def _planned(planner, statement):
     return plan, notes
 
 
+def _once(source):
+    """What opens the rows of `source`: again for tables, but a reader's rows are gone once they have been read."""
+    if not isinstance(source, pyarrow.RecordBatchReader):
+        return source.__arrow_c_stream__
+    streams = [source.__arrow_c_stream__]
+
+    def open_stream():
+        if not streams:
+            raise Error("a reader is read once: give a table where a query reads its rows twice")
+        return streams.pop()()
+
+    return open_stream
+
+
 class Result:
     """The rows of a query that runs. Any reader of Arrow's C stream interface takes them, once."""
 
@@ -87,8 +101,11 @@ class Result:
             raise
         if isinstance(outcome[0], pyarrow.Table):
             return outcome[0]
-        failed = Error(str(outcome[0]).removeprefix("Unknown error: "))
-        failed.kind = self.report()["failure"]
+        report = self.report()
+        if report["failure"] is None:
+            raise outcome[0]
+        failed = Error(report["message"])
+        failed.kind = report["failure"]
         raise failed from None
 
     def cancel(self):
@@ -117,7 +134,7 @@ class Session:
     def add_table(self, name, source):
         if hasattr(source, "__arrow_c_stream__"):
             rows = getattr(source, "num_rows", None)
-            self._session.add_stream(name, source.__arrow_c_stream__, rows if isinstance(rows, int) else 0)
+            self._session.add_stream(name, _once(source), rows if isinstance(rows, int) else 0)
         elif isinstance(source, (str, os.PathLike)):
             self._session.add_files(name, [os.fspath(source)])
         else:

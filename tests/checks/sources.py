@@ -19,6 +19,7 @@ LAYERS = {
     "alloc": [r"alloc/.*"],
     "interpose": [r"interpose/.*", r"alloc/.*"],
     "engine": [r"engine/.*", r"alloc/neap\.h"],
+    "python": [r"python/.*", r"engine/.*", r"alloc/neap\.h"],
     "tools": [r"tools/.*", r"engine/.*", r"alloc/.*", r"interpose/.*"],
     "bench": [r"bench/.*", r"engine/.*", r"alloc/.*", r"interpose/.*"],
     "tests": [r".*"],

@@ -109,7 +109,7 @@ class Test(unittest.TestCase):
         general = self.options(told)
         self.assertEqual(set(re.findall(r"-(\w[\w-]*)", section["SYNOPSIS"].rpartition(".Nm")[2])), general)
 
-        for name in subcommands:
+        for name in subcommands - {"sql"}:  # neap-sql, which stands behind it, is not part of the package
             told = run(command, name, "--help")
             options = self.options(told) - general
             self.assertEqual(set(re.findall(r"Fl -(\w[\w-]*)", synopsis[name])), options, name)
