@@ -27,11 +27,19 @@ struct ArrowArrayStream;
 
 namespace neap::engine {
 
+struct Statement {
+  std::string plan;   // Substrait
+  std::string notes;  // what the planner knows and the plan does not say; "" for the plans of others
+};
+
 struct SessionOptions {
-  size_t memory = 0;         // most resident bytes of one query; 0: what the container leaves (DefaultMemory)
-  unsigned threads = 0;      // 0: as many as the cgroup's quota and the affinity allow
-  std::string spill_dir;     // "": $NEAP_SPILL_DIR, else $TMPDIR, else /tmp; not a tmpfs
-  std::string python;        // plans SQL; "": $NEAP_ENGINE_PYTHON, else that of the package whose Arrow this is
+  size_t memory = 0;      // most resident bytes of one query; 0: what the container leaves (DefaultMemory)
+  unsigned threads = 0;   // 0: as many as the cgroup's quota and the affinity allow
+  std::string spill_dir;  // "": $NEAP_SPILL_DIR, else $TMPDIR, else /tmp; not a tmpfs
+  std::string python;     // plans SQL; "": $NEAP_ENGINE_PYTHON, else that of the package whose Arrow this is
+  // Plans SQL in the Python's place: gets tables as CREATE TABLE statements, and what to plan. Throws Error(kPlan).
+  std::function<std::vector<Statement>(const std::vector<std::string>& tables, const std::vector<std::string>& sql)>
+      planner;
   bool analyze = false;      // times every operator
   bool force_spill = false;  // operators spill whatever they can, whenever they can: for tests
 };
@@ -39,11 +47,6 @@ struct SessionOptions {
 // What one query may have: the container's limit less what it cannot give back and a reserve, or most of the machine's
 // free memory where there is no limit.
 size_t DefaultMemory();
-
-struct Statement {
-  std::string plan;   // Substrait
-  std::string notes;  // what the planner knows and the plan does not say; "" for the plans of others
-};
 
 // One operator of a query that has ended, in the order and with the depth of the tree that they form.
 struct OperatorReport {
@@ -59,6 +62,7 @@ struct OperatorReport {
 
 struct QueryReport {
   std::optional<ErrorKind> failure;
+  std::string message;  // of the failure
   uint64_t time_ns = 0;
   uint64_t rows = 0;
   // The query's arena, all below it included, at its end: see neap_arena_stats_t of neap.h.
@@ -74,12 +78,11 @@ struct QueryProgress {
 
 class Result {
  public:
-  ~Result();  // cancels what still runs
+  ~Result();
   Result(const Result&) = delete;
   Result& operator=(const Result&) = delete;
 
-  // The reading end, once. It outlives neither process nor library, but it may outlive this and the Session: then the
-  // reader is told that the query was cancelled, if it had not ended.
+  // The reading end, once. It may outlive this and the Session. The query ends when both this and the stream are gone.
   void Export(ArrowArrayStream* out);
 
   void Cancel() noexcept;  // any thread
@@ -89,8 +92,8 @@ class Result {
  private:
   friend class Session;
   class Run;
-  explicit Result(std::unique_ptr<Run> run);
-  std::unique_ptr<Run> run_;
+  explicit Result(std::shared_ptr<Run> run);
+  const std::shared_ptr<Run> run_;
 };
 
 class Session {
@@ -107,9 +110,6 @@ class Session {
 
   // The statements of a text, separated by `;`. Tables that are named by a path in quotes (FROM 'x.parquet') are added.
   std::vector<Statement> Plan(const std::string& sql);
-
-  // How other planners declare the tables: one CREATE TABLE each.
-  std::vector<std::string> TableDeclarations() const;
 
   std::string Explain(const Statement& statement);  // as it would run, one relation a line
   std::unique_ptr<Result> Execute(const Statement& statement);

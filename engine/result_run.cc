@@ -1,6 +1,8 @@
 // result_run.cc: the thread of a query, its sinks, and its report.
 #include "engine/result_run.h"
 
+#include <arrow/c/abi.h>
+
 #include <new>
 #include <utility>
 
@@ -13,6 +15,29 @@ std::vector<ResultColumn> ColumnsOf(const Plan& plan) {
     columns.push_back({plan.names[i], plan.columns[plan.root->output[i]].type});
   return columns;
 }
+
+// A stream that keeps its query.
+struct KeptStream {
+  ArrowArrayStream inner{};
+  std::shared_ptr<void> run;
+
+  static KeptStream& Of(ArrowArrayStream* stream) { return *static_cast<KeptStream*>(stream->private_data); }
+  static int GetSchema(ArrowArrayStream* stream, ArrowSchema* out) {
+    return Of(stream).inner.get_schema(&Of(stream).inner, out);
+  }
+  static int GetNext(ArrowArrayStream* stream, ArrowArray* out) {
+    return Of(stream).inner.get_next(&Of(stream).inner, out);
+  }
+  static const char* GetLastError(ArrowArrayStream* stream) {
+    return Of(stream).inner.get_last_error(&Of(stream).inner);
+  }
+  static void Release(ArrowArrayStream* stream) {
+    KeptStream* kept = &Of(stream);
+    kept->inner.release(&kept->inner);
+    delete kept;
+    stream->release = nullptr;
+  }
+};
 
 }  // namespace
 
@@ -56,20 +81,19 @@ void Result::Run::Cancel() noexcept {
 }
 
 void Result::Run::Main() {
-  std::string failure;
   try {
     std::vector<Stage*> stages;
     for (const auto& sink : sinks_) stages.push_back(sink.get());
     query_.Run(*chain_, stages);
   } catch (const Error& error) {
     report_.failure = error.kind();
-    failure = error.what();
+    report_.message = error.what();
   } catch (const std::bad_alloc&) {
     report_.failure = ErrorKind::kMemory;
-    failure = "there is no memory left for the query: give it more, or fewer threads";
+    report_.message = "there is no memory left for the query: give it more, or fewer threads";
   } catch (const std::exception& error) {
     report_.failure = ErrorKind::kData;
-    failure = error.what();
+    report_.message = error.what();
   }
   FillReport();
   {
@@ -77,10 +101,10 @@ void Result::Run::Main() {
     ended_ = true;
   }
   changed_.notify_all();
-  if (failure.empty()) {
-    export_->Finish();
+  if (report_.failure) {
+    export_->Fail(report_.message);
   } else {
-    export_->Fail(failure);
+    export_->Finish();
   }
 }
 
@@ -149,11 +173,17 @@ void Result::Run::Add(const OperatorFigures& figures, unsigned depth) {
   report.spills = figures.spills;
 }
 
-Result::Result(std::unique_ptr<Run> run) : run_(std::move(run)) {}
+Result::Result(std::shared_ptr<Run> run) : run_(std::move(run)) {}
 
 Result::~Result() = default;
 
-void Result::Export(ArrowArrayStream* out) { run_->Export(out); }
+void Result::Export(ArrowArrayStream* out) {
+  auto kept = std::make_unique<KeptStream>();
+  run_->Export(&kept->inner);
+  kept->run = run_;
+  *out = {KeptStream::GetSchema, KeptStream::GetNext, KeptStream::GetLastError, KeptStream::Release, kept.release()};
+}
+
 void Result::Cancel() noexcept { run_->Cancel(); }
 QueryProgress Result::Progress() const { return run_->Progress(); }
 QueryReport Result::Report() { return run_->Report(); }

@@ -91,22 +91,17 @@ void Session::AddTable(const std::string& name, std::function<void(ArrowArrayStr
   state_->Add(name, MakeStreamTable(std::move(open), rows));
 }
 
-std::vector<std::string> Session::TableDeclarations() const {
-  std::vector<std::string> declarations;
-  for (const auto& [name, table] : state_->Tables()) declarations.push_back(DeclareTable(name, table->columns()));
-  return declarations;
-}
-
 std::vector<Statement> Session::Plan(const std::string& sql) {
-  Planner planner(state_->options.python);  // loads while the files are opened
+  std::optional<Planner> beside;
+  if (!state_->options.planner) beside.emplace(state_->options.python);  // loads while files are opened
   const Catalog known = state_->Tables();
   for (const std::string& name : QuotedTables(sql)) {
     if (!known.contains(name) && NamesFiles(name)) AddTable(name, {name});
   }
-  std::vector<Statement> statements;
-  for (PlannedStatement& planned : planner.Plan(state_->Tables(), SplitStatements(sql)))
-    statements.push_back({std::move(planned.plan), std::move(planned.notes)});
-  return statements;
+  std::vector<std::string> declarations;
+  for (const auto& [name, table] : state_->Tables()) declarations.push_back(DeclareTable(name, table->columns()));
+  const std::vector<std::string> statements = SplitStatements(sql);
+  return beside ? beside->Plan(declarations, statements) : state_->options.planner(declarations, statements);
 }
 
 std::string Session::Explain(const Statement& statement) {
@@ -119,7 +114,7 @@ std::unique_ptr<Result> Session::Execute(const Statement& statement) {
   QueryOptions options = state_->query_options;
   if (options.memory == 0) options.memory = DefaultMemory();
   return std::unique_ptr<Result>(
-      new Result(std::make_unique<Result::Run>(std::move(plan), std::move(catalog), options, state_->spill)));
+      new Result(std::make_shared<Result::Run>(std::move(plan), std::move(catalog), options, state_->spill)));
 }
 
 }  // namespace neap::engine

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "engine/core/error.h"
 #include "engine/sql/planner_script.h"
@@ -58,10 +59,9 @@ std::string JsonText(std::string_view text) {
   return json;
 }
 
-template <class List, class F>
-std::string JsonList(const List& list, F&& f) {
+std::string JsonList(const std::vector<std::string>& texts) {
   std::string json;
-  for (const auto& item : list) json += fmt::format("{}{}", json.empty() ? "" : ",", f(item));
+  for (const std::string& text : texts) json += fmt::format("{}{}", json.empty() ? "" : ",", JsonText(text));
   return fmt::format("[{}]", json);
 }
 
@@ -172,11 +172,10 @@ Planner::~Planner() {
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
 }
 
-std::vector<PlannedStatement> Planner::Plan(const Catalog& tables, const std::vector<std::string>& statements) {
+std::vector<Statement> Planner::Plan(const std::vector<std::string>& tables,
+                                     const std::vector<std::string>& statements) {
   const std::string request =
-      fmt::format("{{\"tables\":{},\"statements\":{}}}\n",
-                  JsonList(tables, [](const auto& t) { return JsonText(DeclareTable(t.first, t.second->columns())); }),
-                  JsonList(statements, [](const std::string& sql) { return JsonText(sql); }));
+      fmt::format("{{\"tables\":{},\"statements\":{}}}\n", JsonList(tables), JsonList(statements));
   // Python may have died before it read this, for which it had its reasons: they come with the answer. The pipe must
   // not kill us for it.
   sigset_t pipe_signal, before;
@@ -194,7 +193,7 @@ std::vector<PlannedStatement> Planner::Plan(const Catalog& tables, const std::ve
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   close(std::exchange(input_, -1));
 
-  std::vector<PlannedStatement> result;
+  std::vector<Statement> result;
   for (size_t i = 0; i < statements.size(); ++i) {
     const std::string line = ReadLine();
     if (line.starts_with("error ")) throw Error(ErrorKind::kPlan, line.substr(6));

@@ -5,18 +5,12 @@
 #include <sys/types.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "engine/plan/catalog.h"
+#include "engine/neap_engine.h"
+#include "engine/scan/table.h"
 
 namespace neap::engine {
-
-// A plan, and what planner.py notes beside it: ReadNotes of substrait_reader.h reads it.
-struct PlannedStatement {
-  std::string plan;
-  std::string notes;
-};
 
 // A table as SQL declares it: "CREATE TABLE name (...)".
 std::string DeclareTable(const std::string& name, const std::vector<TableColumn>& columns);
@@ -32,7 +26,7 @@ class Planner {
 
   // Once; the program has ended when this returns. Throws Error(kPlan) for the first statement that cannot be planned,
   // in DataFusion's words.
-  std::vector<PlannedStatement> Plan(const Catalog& tables, const std::vector<std::string>& statements);
+  std::vector<Statement> Plan(const std::vector<std::string>& tables, const std::vector<std::string>& statements);
 
  private:
   std::string ReadLine();

@@ -16,6 +16,8 @@ import re
 import sys
 import types
 
+BOUND = r"(?:CURRENT ROW|(.*?) (?:PRECEDING|FOLLOWING))"
+FRAME = re.compile(rf"(?:ROWS|RANGE) BETWEEN {BOUND} AND {BOUND}")
 CONFIG = {
     "datafusion.execution.time_zone": "+00:00",
     "datafusion.execution.target_partitions": "1",
@@ -54,11 +56,9 @@ def refuse_what_gets_lost(sql, lines):
                 raise Refused("FILTER on a window function is not planned: use CASE WHEN ... END as its argument")
             if "(DISTINCT " in line:
                 raise Refused("DISTINCT in a window function is not planned: number the equal rows first")
-            # The end of a frame's text is that of its expression, or its alias.
-            for frame in re.findall(r"(?:ROWS|RANGE|GROUPS) BETWEEN (.+?) AND (.+?)(?:, | AS |\]\]|$)", line):
-                for bound in frame:
-                    if not re.fullmatch(r"UNBOUNDED (PRECEDING|FOLLOWING)|CURRENT ROW|\d+ (PRECEDING|FOLLOWING)", bound):
-                        raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
+            for bound in (bound for frame in FRAME.findall(line) for bound in frame):
+                if bound not in ("", "UNBOUNDED") and not bound.isdigit():
+                    raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
 
 
 class Planner:
@@ -74,22 +74,28 @@ class Planner:
     def plan(self, sql):
         options = self.datafusion.SQLOptions().with_allow_ddl(False).with_allow_dml(False)
         frame = self.context.sql_with_options(sql, options.with_allow_statements(False))
-        written = frame.logical_plan().display_indent()
         optimized = frame.optimized_logical_plan()
         lines = [line.strip() for line in optimized.display_indent().splitlines()]
         refuse_what_gets_lost(sql, lines)
+        notes = self.notes(frame.logical_plan().display_indent(), lines)
+        return self.datafusion.substrait.Producer.to_substrait_plan(optimized, self.context).encode(), notes
+
+    @staticmethod
+    def notes(written, lines):
+        """MARKS and the ANTIs, of the plan as it was written and the lines of the optimized one."""
         has_in, has_exists = "IN (<subquery>)" in written, "EXISTS (<subquery>)" in written
         marks = "mixed" if has_in == has_exists else "in" if has_in else "exists"
+        # DataFusion takes some expressions for never NULL that can be NULL, and its joins for those of NOT EXISTS then.
+        all_of_not_in = marks == "in" and "LeftAnti Join:" not in written
         anti_joins = [line for line in lines if re.match(r"(Left|Right)Anti Join:", line)]
-        null_aware = [str(int(line.endswith(" null_aware"))) for line in anti_joins]
-        plan = self.datafusion.substrait.Producer.to_substrait_plan(optimized, self.context).encode()
-        return plan, marks, null_aware
+        return " ".join([marks, *(str(int(all_of_not_in or line.endswith(" null_aware"))) for line in anti_joins)])
 
 
 def one_line(error):
     """DataFusion's message without the kind of its error, which says nothing to who wrote the statement."""
     text = " ".join(str(error).split())
-    text = re.sub(r"^(DataFusion error: )?((SQL|Schema|Optimizer|Substrait) error|Error during planning): ", "", text)
+    text = re.sub(r"^(DataFusion error: )?(Invalid \(non-executable\) plan after Analyzer caused by )?", "", text)
+    text = re.sub(r"^((SQL|Schema|Optimizer|Substrait) error|Error during planning): ", "", text)
     found = re.match(r'^(?:ParserError|NotImplemented)\("(.*)"\)$', text)
     text = found.group(1).replace('\\"', '"') if found else text
     missing = re.match(r"^table '(?:datafusion\.public\.)?(.*)' not found$", text)
@@ -105,8 +111,8 @@ def main():
     for sql in request["statements"]:
         try:
             planner = planner or Planner(load_datafusion(), request["tables"])
-            plan, marks, null_aware = planner.plan(sql)
-            out.write(f"plan {len(plan)} {' '.join([marks, *null_aware])}\n".encode() + plan)
+            plan, notes = planner.plan(sql)
+            out.write(f"plan {len(plan)} {notes}\n".encode() + plan)
         except BaseException as error:  # a panic of DataFusion's is not an Exception
             out.write(f"error {one_line(error)}\n".encode())
     out.flush()

@@ -87,8 +87,11 @@ class Result:
             raise
         if isinstance(outcome[0], pyarrow.Table):
             return outcome[0]
-        failed = Error(str(outcome[0]).removeprefix("Unknown error: "))
-        failed.kind = self.report()["failure"]
+        report = self.report()
+        if report["failure"] is None:
+            raise outcome[0]
+        failed = Error(report["message"])
+        failed.kind = report["failure"]
         raise failed from None
 
     def cancel(self):

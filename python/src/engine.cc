@@ -5,7 +5,6 @@
 // Python.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-
 #include <arrow/c/abi.h>
 
 #include <exception>
@@ -162,8 +161,7 @@ Ref TextList(const std::vector<std::string>& texts) {
 // ---- Results.
 
 struct PyResult {
-  PyObject_HEAD
-  Result* result;
+  PyObject_HEAD Result* result;
 };
 
 void DeleteResult(PyObject* self) {
@@ -217,17 +215,17 @@ PyObject* ResultReport(PyObject* self, PyObject*) {
     }
     Ref operators = Checked(PyList_New(0));
     for (const auto& op : report.operators) {
-      const Ref item = Checked(Py_BuildValue(
-          "{s:I,s:s,s:s,s:K,s:K,s:d,s:K,s:K,s:K,s:K,s:I}", "depth", op.depth, "name", op.name.c_str(), "detail",
-          op.detail.c_str(), "rows_in", op.rows_in, "rows_out", op.rows_out, "seconds",
-          static_cast<double>(op.time_ns) / 1e9, "peak", op.peak, "spilled", op.spilled, "spilled_rows",
-          op.spilled_rows, "freed", op.freed, "spills", op.spills));
+      const Ref item = Checked(Py_BuildValue("{s:I,s:s,s:s,s:K,s:K,s:d,s:K,s:K,s:K,s:K,s:I}", "depth", op.depth, "name",
+                                             op.name.c_str(), "detail", op.detail.c_str(), "rows_in", op.rows_in,
+                                             "rows_out", op.rows_out, "seconds", static_cast<double>(op.time_ns) / 1e9,
+                                             "peak", op.peak, "spilled", op.spilled, "spilled_rows", op.spilled_rows,
+                                             "freed", op.freed, "spills", op.spills));
       if (PyList_Append(operators.get(), item.get()) != 0) throw PythonError();
     }
-    return Py_BuildValue("{s:z,s:K,s:d,s:K,s:K,s:K,s:N}", "failure",
-                         report.failure ? KindName(*report.failure) : nullptr, "rows", report.rows, "seconds",
-                         static_cast<double>(report.time_ns) / 1e9, "peak", report.peak, "bound", report.bound,
-                         "overruns", report.overruns, "operators", operators.release());
+    return Py_BuildValue("{s:z,s:s,s:K,s:d,s:K,s:K,s:K,s:N}", "failure",
+                         report.failure ? KindName(*report.failure) : nullptr, "message", report.message.c_str(),
+                         "rows", report.rows, "seconds", static_cast<double>(report.time_ns) / 1e9, "peak", report.peak,
+                         "bound", report.bound, "overruns", report.overruns, "operators", operators.release());
   });
 }
 
@@ -237,9 +235,8 @@ PyMethodDef kResultMethods[] = {
     {"report", ResultReport, METH_NOARGS, "What the query did; waits for its end."},
     {nullptr, nullptr, 0, nullptr},
 };
-PyType_Slot kResultSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(DeleteResult)},
-                              {Py_tp_methods, kResultMethods},
-                              {0, nullptr}};
+PyType_Slot kResultSlots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(DeleteResult)}, {Py_tp_methods, kResultMethods}, {0, nullptr}};
 PyType_Spec kResultSpec = {"neap._engine.Result", sizeof(PyResult), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kResultSlots};
 PyObject* g_result_type = nullptr;
@@ -247,8 +244,7 @@ PyObject* g_result_type = nullptr;
 // ---- Sessions.
 
 struct PySession {
-  PyObject_HEAD
-  Session* session;
+  PyObject_HEAD Session* session;
 };
 
 Session& SessionOf(PyObject* self) { return *reinterpret_cast<PySession*>(self)->session; }
@@ -399,16 +395,17 @@ PyType_Slot kSessionSlots[] = {{Py_tp_new, reinterpret_cast<void*>(NewSession)},
                                {0, nullptr}};
 PyType_Spec kSessionSpec = {"neap._engine.Session", sizeof(PySession), 0, Py_TPFLAGS_DEFAULT, kSessionSlots};
 
-PyModuleDef g_module = {PyModuleDef_HEAD_INIT, "neap._engine", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef g_module = {
+    PyModuleDef_HEAD_INIT, "neap._engine", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit__engine() {
   return Guarded([] {
     Ref module = Checked(PyModule_Create(&g_module));
-    g_error = Checked(PyErr_NewExceptionWithDoc("neap.Error",
-                                                "What a query ended with. kind: plan, data, spill, memory or cancelled.",
-                                                PyExc_RuntimeError, nullptr))
+    g_error = Checked(PyErr_NewExceptionWithDoc(
+                          "neap.Error", "What a query ended with. kind: plan, data, spill, memory or cancelled.",
+                          PyExc_RuntimeError, nullptr))
                   .release();
     g_result_type = Checked(PyType_FromSpec(&kResultSpec)).release();
     const Ref session = Checked(PyType_FromSpec(&kSessionSpec));

@@ -96,8 +96,9 @@ class Reader {
   template <class T>
   T Checked(arrow::Result<T> value) {
     if (value.ok()) return std::move(value).ValueUnsafe();
-    const std::optional<ErrorKind> kind = result_.Report().failure;
-    throw Failure(kind ? CodeOf(*kind) : kNo, value.status().message());
+    const neap::engine::QueryReport report = result_.Report();
+    if (report.failure) throw Failure(CodeOf(*report.failure), report.message);
+    throw Failure(kNo, value.status().message());
   }
 
   Result& result_;
