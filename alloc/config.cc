@@ -27,8 +27,8 @@ bool ReadChoice(const ConfigRow& row, const char* first, const char* second, boo
 }
 
 // Prefixes of those that are the command's and the tests'.
-constexpr const char* kOthers[] = {"NEAP_LIBRARY=", "NEAP_COMMAND=",   "NEAP_HOLD=",         "NEAP_TEST",
-                                   "NEAP_PRELOAD",  "NEAP_SPILL_DIR=", "NEAP_ENGINE_PYTHON="};
+constexpr const char* kOthers[] = {"NEAP_LIBRARY=", "NEAP_ENGINE_PYTHON=", "NEAP_SPILL_DIR=", "NEAP_COMMAND=",
+                                   "NEAP_HOLD=",    "NEAP_TEST",           "NEAP_PRELOAD"};
 
 void NameIfUnknown(const char* variable) {
   if (strncmp(variable, "NEAP_", 5) != 0) return;

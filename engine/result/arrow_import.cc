@@ -297,6 +297,9 @@ class ColumnImport {
   Array<uint32_t> indices_;
 };
 
+// Streams of Python's add a traceback.
+std::string FirstLine(std::string text) { return text.substr(0, std::min(text.find('\n'), text.find(". Detail:"))); }
+
 }  // namespace
 
 std::vector<ResultColumn> ColumnsOfStream(ArrowArrayStream& stream) {
@@ -364,7 +367,7 @@ std::shared_ptr<arrow::RecordBatch> ArrowImport::Take() {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<arrow::RecordBatch> batch;
   const arrow::Status status = stream_->reader->ReadNext(&batch);
-  if (!status.ok()) throw Error(ErrorKind::kData, "the Arrow stream cannot be read: " + status.ToString());
+  if (!status.ok()) throw Error(ErrorKind::kData, "the Arrow stream cannot be read: " + FirstLine(status.message()));
   return batch;
 }
 

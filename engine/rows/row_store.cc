@@ -248,6 +248,7 @@ PartitionedRows::PartitionedRows(const RowLayout* layout, Memory* memory, int le
 
 void PartitionedRows::Append(const Batch& batch, const uint32_t* columns, const uint64_t* hashes, const RowIndex* rows,
                              uint32_t count, uint8_t** out) {
+  if (count == 0) return;
   const auto row_of = [&](uint32_t i) { return rows == nullptr ? static_cast<RowIndex>(i) : rows[i]; };
   uint32_t ends[kPartitions] = {};
   for (uint32_t i = 0; i < count; ++i) ++ends[PartitionOf(hashes[row_of(i)], level_)];

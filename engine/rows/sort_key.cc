@@ -21,14 +21,15 @@ constexpr size_t kMaxCode = 24;
 
 template <class U>
 void StoreBigEndian(U value, uint8_t* to) {
-  if constexpr (sizeof(U) == 2) value = __builtin_bswap16(value);
-  if constexpr (sizeof(U) == 4) value = __builtin_bswap32(value);
-  if constexpr (sizeof(U) == 8) value = __builtin_bswap64(value);
   if constexpr (sizeof(U) == 16) {
-    value = static_cast<U>(__builtin_bswap64(static_cast<uint64_t>(value))) << 64 |
-            __builtin_bswap64(static_cast<uint64_t>(value >> 64));
+    StoreBigEndian(static_cast<uint64_t>(value >> 64), to);
+    StoreBigEndian(static_cast<uint64_t>(value), to + 8);
+  } else {
+    if constexpr (sizeof(U) == 2) value = __builtin_bswap16(value);
+    if constexpr (sizeof(U) == 4) value = __builtin_bswap32(value);
+    if constexpr (sizeof(U) == 8) value = __builtin_bswap64(value);
+    std::memcpy(to, &value, sizeof value);
   }
-  std::memcpy(to, &value, sizeof value);
 }
 
 template <class U>

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "engine/scan/bit_packing.h"
+#include "engine/scan/snappy.h"
 
 namespace neap::engine {
 
@@ -121,9 +122,10 @@ struct PageSource::Impl {
         stream(std::make_shared<Stream>(memory_for_all)),
         properties(arrow_pool) {}
 
-  Page ReadDictionary(const parquet::DictionaryPage& from) const;
+  Page ReadDictionary(const parquet::DictionaryPage& from);
   Page ReadV1(const parquet::DataPageV1& from);
   Page ReadV2(const parquet::DataPageV2& from);
+  void Decompress(Page& page, size_t before);
   void SetValues(Page& page, parquet::Encoding::type encoding);
   void Transcode(Page& page, parquet::Encoding::type encoding, uint32_t values);
   void TranscodeBools(Page& page, uint32_t values);
@@ -145,6 +147,8 @@ struct PageSource::Impl {
   const Leaf* leaf = nullptr;
   std::unique_ptr<parquet::PageReader> reader;
   std::shared_ptr<parquet::Page> page;  // the one that was given last
+  bool snappy = false;                  // the reader gives pages as they are, and we decompress them
+  Array<uint8_t> plain;
   Array<uint8_t> transcoded;
   uint64_t* skip = nullptr;  // during Next
 };
@@ -157,9 +161,10 @@ void PageSource::Open(const FileHandle& file, const ColumnChunk& chunk, const Le
   impl.leaf = &leaf;
   impl.page.reset();
   impl.stream->Open(file, chunk.pages);
-  impl.reader =
-      parquet::PageReader::Open(impl.stream, chunk.values, static_cast<parquet::Compression::type>(chunk.compression),
-                                impl.properties, *leaf.descriptor);
+  auto compression = static_cast<parquet::Compression::type>(chunk.compression);
+  impl.snappy = compression == parquet::Compression::SNAPPY;
+  if (impl.snappy) compression = parquet::Compression::UNCOMPRESSED;
+  impl.reader = parquet::PageReader::Open(impl.stream, chunk.values, compression, impl.properties, *leaf.descriptor);
   impl.reader->set_data_page_filter([&impl](const parquet::DataPageStats& page) {
     const auto rows = static_cast<uint64_t>(page.num_values);
     if (page.num_values < 0 || rows > *impl.skip) return false;
@@ -186,7 +191,19 @@ Page PageSource::Next(uint64_t* skip) {
   }
 }
 
-Page PageSource::Impl::ReadDictionary(const parquet::DictionaryPage& from) const {
+// Decompresses [values, values_end) where that is left to us; `before` bytes in front of it come along.
+void PageSource::Impl::Decompress(Page& result, size_t before) {
+  if (!snappy) return;
+  const auto bytes = static_cast<size_t>(result.values_end - result.values);
+  const size_t size = before + (bytes == 0 ? 0 : SnappySize(result.values, bytes));
+  if (plain.size() < size) plain = Array<uint8_t>(memory, size);
+  if (before > 0) std::memcpy(plain.data(), result.values - before, before);
+  if (bytes > 0) SnappyDecompress(result.values, bytes, plain.data() + before);
+  result.values = plain.data() + before;
+  result.values_end = plain.data() + size;
+}
+
+Page PageSource::Impl::ReadDictionary(const parquet::DictionaryPage& from) {
   if (from.encoding() != parquet::Encoding::PLAIN && from.encoding() != parquet::Encoding::PLAIN_DICTIONARY) {
     throw std::runtime_error("a dictionary that is not plain");
   }
@@ -196,6 +213,7 @@ Page PageSource::Impl::ReadDictionary(const parquet::DictionaryPage& from) const
   result.rows = static_cast<uint32_t>(from.num_values());
   result.values = from.data();
   result.values_end = from.data() + from.size();
+  Decompress(result, 0);
   return result;
 }
 
@@ -205,13 +223,15 @@ Page PageSource::Impl::ReadV1(const parquet::DataPageV1& from) {
   result.rows = static_cast<uint32_t>(from.num_values());
   result.values = from.data();
   result.values_end = from.data() + from.size();
+  Decompress(result, 0);
   if (leaf->nullable) {
     if (from.definition_level_encoding() != parquet::Encoding::RLE) {
       throw std::runtime_error("definition levels in the outdated encoding BIT_PACKED");
     }
-    const int32_t bytes = from.size() < 4 ? -1 : LoadInt(from.data());
-    if (bytes < 0 || bytes > from.size() - 4) throw std::runtime_error("a page ends within its levels");
-    result.levels = from.data() + 4;
+    const int64_t size = result.values_end - result.values;
+    const int32_t bytes = size < 4 ? -1 : LoadInt(result.values);
+    if (bytes < 0 || bytes > size - 4) throw std::runtime_error("a page ends within its levels");
+    result.levels = result.values + 4;
     result.levels_end = result.values = result.levels + bytes;
   }
   SetValues(result, from.encoding());
@@ -229,11 +249,12 @@ Page PageSource::Impl::ReadV2(const parquet::DataPageV2& from) {
   if (repetition < 0 || definition < 0 || int64_t{repetition} + definition > from.size()) {
     throw std::runtime_error("a page ends within its levels");
   }
-  if (leaf->nullable) {
-    result.levels = from.data() + repetition;
-    result.levels_end = result.levels + definition;
-  }
   result.values += repetition + definition;
+  if (from.is_compressed()) Decompress(result, static_cast<size_t>(definition));
+  if (leaf->nullable) {
+    result.levels = result.values - definition;
+    result.levels_end = result.values;
+  }
   SetValues(result, from.encoding());
   return result;
 }

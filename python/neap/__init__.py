@@ -52,16 +52,14 @@ def _planned(planner, statement):
     return plan, notes
 
 
-def _once(source):
-    """What opens the rows of `source`: again for tables, but a reader's rows are gone once they have been read."""
-    if not isinstance(source, pyarrow.RecordBatchReader):
-        return source.__arrow_c_stream__
-    streams = [source.__arrow_c_stream__]
+def _once(reader):
+    """A reader goes on where the last scan ended: the second one would miss rows."""
+    left = [reader]
 
     def open_stream():
-        if not streams:
-            raise Error("a reader is read once: give a table where a query reads its rows twice")
-        return streams.pop()()
+        if not left:
+            raise ValueError("a reader is read once: give a table to a statement that names it twice")
+        return left.pop().__arrow_c_stream__()
 
     return open_stream
 
@@ -134,7 +132,8 @@ class Session:
     def add_table(self, name, source):
         if hasattr(source, "__arrow_c_stream__"):
             rows = getattr(source, "num_rows", None)
-            self._session.add_stream(name, _once(source), rows if isinstance(rows, int) else 0)
+            open_stream = _once(source) if isinstance(source, pyarrow.RecordBatchReader) else source.__arrow_c_stream__
+            self._session.add_stream(name, open_stream, rows if isinstance(rows, int) else 0)
         elif isinstance(source, (str, os.PathLike)):
             self._session.add_files(name, [os.fspath(source)])
         else:

@@ -149,7 +149,8 @@ class Formats(SqlTest):
         self.assertEqual(program.stdout.readline(), b"n\n")
         program.stdout.close()
         self.assertEqual(program.wait(timeout=DEADLINE), 0)
-        self.assertEqual(program.stderr.read(), b"")
+        with program.stderr:
+            self.assertEqual(program.stderr.read(), b"")
 
 
 class Failures(SqlTest):
@@ -208,8 +209,9 @@ class Ending(SqlTest):
         self.assertEqual(program.wait(timeout=DEADLINE), 130)
         self.assertLess(time.monotonic() - start, 5)
         self.assertEqual(list(spill.iterdir()), [])
-        self.assertEqual(program.stdout.read(), b"")
-        self.assertEqual(program.stderr.read(), b"")
+        with program.stdout, program.stderr:
+            self.assertEqual(program.stdout.read(), b"")
+            self.assertEqual(program.stderr.read(), b"")
 
     def test_a_bound_that_the_data_does_not_fit_into(self):
         query = "SELECT count(*) AS c, sum(x) AS s FROM (SELECT t, sum(n) AS x FROM t GROUP BY t)"

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -42,7 +43,7 @@ int CompareCells(const Type& type, const std::string& a, const std::string& b) {
       return v.months != w.months ? CompareValues(v.months, w.months) : CompareValues(v.days, w.days);
     } else if constexpr (std::is_floating_point_v<T>) {
       const T v = As<T>(a), w = As<T>(b);
-      if (v != v || w != w) return static_cast<int>(v != v) - static_cast<int>(w != w);
+      if (std::isnan(v) || std::isnan(w)) return static_cast<int>(std::isnan(v)) - static_cast<int>(std::isnan(w));
       return CompareValues(v, w);
     } else {
       return CompareValues(As<T>(a), As<T>(b));
