@@ -40,18 +40,15 @@ class Outcome:
 def command_of(engine: str, folder: Path, limit: int, threads: int) -> list[str]:
     """`datafusion+pool` is DataFusion with the pool that makes it spill, which it has not without being told."""
     name, _, pool = engine.partition("+")
-    options = [f"pool={int(limit * POOL_SHARE)}"] if pool else []
-    worker = prepare.ROOT / "bench/engine/worker.py"
-    return [str(prepare.python()), "-B", str(worker), name, str(folder), str(threads), *options]
+    return prepare.command(name, folder, threads, [f"pool={int(limit * POOL_SHARE)}"] if pool else [])
 
 
 def run(engine: str, sql: str, folder: Path, limit: int, threads: int, patience: float) -> Outcome:
     start = time.monotonic()
     peak, text = 0, b""
     with Container(f"{engine.replace('+', '-')}", limit) as container:
-        # The page cache of what other runs have read is theirs: this one's limit pays for its own reading alone.
         child = container.start(command_of(engine, folder, limit, threads), None, subprocess.DEVNULL)
-        child.stdin.write(json.dumps({"sql": sql}).encode() + b"\n")
+        child.stdin.write(prepare.order(sql))
         child.stdin.flush()
         while text.count(b"\n") < 2 and child.poll() is None and time.monotonic() - start < patience:
             peak = max(peak, container.anon())

@@ -48,6 +48,25 @@ def python() -> Path:
     return venv / "bin/python"
 
 
+def command(engine: str, folder: Path, threads: int, options: list[str] = []) -> list[str]:
+    """The process of an engine over a folder of tables: worker.py says how to talk to it."""
+    if engine == "neap":
+        return [str(ROOT / "build/bench/engine/neap_worker"), str(folder), str(threads), *options]
+    worker = ROOT / "bench/engine/worker.py"
+    return [str(python()), "-B", str(worker), engine, str(folder), str(threads), *options]
+
+
+def order(sql: str, keep: str = "-") -> bytes:
+    text = sql.encode()
+    return f"{len(text)} {keep}\n".encode() + text
+
+
+def neap() -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    run("configuring", ["cmake", "--preset", "test"], cwd=ROOT)
+    run("building neap", ["cmake", "--build", "build", "--target", "neap_worker"], cwd=ROOT)
+
+
 def tables(suite: str, scale: str) -> Path:
     """The folder of a suite's tables as Parquet: tpch by tpchgen-cli, tpcds by DuckDB's generator."""
     target = WORK / f"{suite}-sf{scale}"

@@ -18,22 +18,21 @@ class Worker:
     """An engine's process; started again when it has died."""
 
     def __init__(self, engine: str, folder: Path, threads: int):
-        worker = prepare.ROOT / "bench/engine/worker.py"
-        self.command = [prepare.python(), "-B", worker, engine, folder, str(threads)]
+        self.command = prepare.command(engine, folder, threads)
         self.process = None
 
-    def ask(self, sql: str, keep: Path | None) -> dict:
+    def ask(self, sql: str, keep: str) -> dict:
         if self.process is None:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             self.process.stdout.readline()
-        order = {"sql": sql, "keep": str(keep) if keep else None}
         try:
-            print(json.dumps(order), file=self.process.stdin, flush=True)
+            self.process.stdin.write(prepare.order(sql, keep))
+            self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BrokenPipeError:
-            line = ""
+            line = b""
         if line:
             return json.loads(line)
         status = self.process.wait()
@@ -49,6 +48,7 @@ class Worker:
 @dataclass
 class Cell:
     seconds: list[float] = field(default_factory=list)
+    planning: list[float] = field(default_factory=list)  # neap: beside the seconds, by a process that starts anew
     error: str | None = None
     wrong: str | None = None  # how its result differs from the reference's
 
@@ -73,11 +73,12 @@ def measure(suite: str, scale: str, engines: list[str], only: list[str], rounds:
                 cell = cells[engine]
                 if cell.error:
                     continue
-                answer = workers[engine].ask(sql, kept / f"{engine}.arrow" if turn == 0 else None)
+                answer = workers[engine].ask(sql, str(kept / f"{engine}.arrow") if turn == 0 else "-")
                 if "error" in answer:
                     cell.error = answer["error"]
                 elif turn > 0:
                     cell.seconds.append(answer["seconds"])
+                    cell.planning.append(answer.get("planning", 0))
         for engine in engines:
             if engine != REFERENCE and not cells[engine].error and not cells[REFERENCE].error:
                 cells[engine].wrong = answers.difference(kept / f"{REFERENCE}.arrow", kept / f"{engine}.arrow")
@@ -116,6 +117,9 @@ def markdown(table: dict, title: str) -> str:
             lines.append(f"| total / {REFERENCE} | " + " | ".join(f"{totals[e] / base:.2f}" for e in engines) + " |")
             means = [geomean([cells[e].median() / cells[REFERENCE].median() for cells in done]) for e in engines]
             lines.append(f"| geometric mean / {REFERENCE} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+        plans = [second for cells in done if "neap" in cells for second in cells["neap"].planning]
+        if plans:
+            lines.append(f"\nWithout neap's planner, a process that takes {statistics.median(plans):.2f} s a statement.")
         if len(done) != len(table):
             lines.append(f"\nTotals and means are over the {len(done)} queries that every engine finished.")
     causes = [

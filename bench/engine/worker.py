@@ -1,7 +1,7 @@
 """One engine in a process of its own: worker.py ENGINE FOLDER THREADS [OPTION=VALUE...]. compare talks to it.
 
-Orders come as lines of JSON, {"sql": ..., "keep": FILE or null}; each is answered by a line: {"seconds", "rows"} or
-{"error"}. A result is read to its end as Arrow batches; with `keep` it is also written there, after the time is taken.
+An order is a line `BYTES FILE` and so many bytes of SQL; it is answered by a line of JSON: {"seconds", "rows"} or
+{"error"}. A result is read to its end as Arrow batches, and then written to FILE, unless that is `-`.
 """
 
 import json
@@ -66,15 +66,15 @@ class Polars:
 ENGINES = {"duckdb": DuckDB, "datafusion": DataFusion, "polars": Polars}
 
 
-def run(engine, sql: str, keep: str | None) -> dict:
+def run(engine, sql: str, keep: str) -> dict:
     start = time.monotonic()
     kept, rows = [], 0
     for batch in engine.batches(sql):
         rows += batch.num_rows
-        if keep:
+        if keep != "-":
             kept.append(batch)
     seconds = time.monotonic() - start
-    if keep:
+    if keep != "-":
         import pyarrow
         import pyarrow.feather
 
@@ -85,10 +85,11 @@ def run(engine, sql: str, keep: str | None) -> dict:
 def main() -> None:
     engine = ENGINES[ENGINE]()
     print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
+    while line := sys.stdin.buffer.readline():
+        size, keep = line.decode().split()
+        sql = sys.stdin.buffer.read(int(size)).decode()
         try:
-            answer = run(engine, order["sql"], order.get("keep"))
+            answer = run(engine, sql, keep)
         except Exception as problem:  # whatever an engine throws is its answer
             answer = {"error": " ".join(str(problem).split())[:300] or type(problem).__name__}
         except BaseException as problem:
