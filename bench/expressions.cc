@@ -158,7 +158,7 @@ const auto kCharge = [](const Fixture& f) {
   return Call(Function::kMultiply, Type::Decimal(38, 6),
               {kRevenue(f), Call(Function::kAdd, Type::Decimal(23, 2), {Money(1, Type::Decimal(20, 0)), f.Read(3)})});
 };
-const auto kAddBigints = [](const Fixture& f) { return Call(Function::kAdd, kBigint, {f.Read(0), f.Read(2)}); };
+const auto kAddBigints = [](const Fixture& f) { return Call(Function::kAdd, kBigint, {f.Read(0), f.Read(0)}); };
 const auto kMultiplyBigints = [](const Fixture& f) {
   return Call(Function::kMultiply, kBigint, {f.Read(0), f.Read(0)});
 };

@@ -34,12 +34,21 @@ struct View {
 
   View() = default;
   View(const char* data, uint32_t length) : size(length) {
-    if (length <= kInline) {
-      std::memcpy(prefix, data, length < 4 ? length : 4);
-      if (length > 4) std::memcpy(rest, data + 4, length - 4);
-    } else {
+    if (length > kInline) {
       std::memcpy(prefix, data, 4);
       pointer = data;
+    } else if (length >= 4) {
+      // Four bytes at a time; the last four overlap those before, whose bits are shifted out (little-endian).
+      const uint32_t whole = length & ~3U;
+      uint32_t last;
+      std::memcpy(&last, data + length - 4, 4);
+      const auto rest_of_last = static_cast<uint32_t>(uint64_t{last} >> (8 * (4 - (length - whole))));
+      std::memcpy(prefix, data, 4);
+      if (length >= 8) std::memcpy(rest, data + 4, 4);
+      if (length < kInline) std::memcpy(rest + whole - 4, &rest_of_last, 4);
+      if (length == kInline) std::memcpy(rest + 4, &last, 4);
+    } else {
+      for (uint32_t i = 0; i < length; ++i) prefix[i] = data[i];
     }
   }
   explicit View(std::string_view text) : View(text.data(), static_cast<uint32_t>(text.size())) {}
@@ -58,7 +67,13 @@ struct View {
     return a_tail == b_tail || (!a.is_inline() && std::memcmp(a.pointer, b.pointer, a.size) == 0);
   }
   // Order of bytes, which for UTF-8 is the order of code points.
-  friend int Compare(const View& a, const View& b) { return a.text().compare(b.text()); }
+  friend int Compare(const View& a, const View& b) {
+    uint32_t a_prefix, b_prefix;
+    std::memcpy(&a_prefix, a.prefix, 4);
+    std::memcpy(&b_prefix, b.prefix, 4);
+    if (a_prefix == b_prefix) return a.text().compare(b.text());
+    return __builtin_bswap32(a_prefix) < __builtin_bswap32(b_prefix) ? -1 : 1;
+  }
   friend bool operator<(const View& a, const View& b) { return Compare(a, b) < 0; }
 };
 static_assert(sizeof(View) == 16);

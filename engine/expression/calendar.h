@@ -18,20 +18,26 @@ struct CivilDate {
   int32_t day;    // 1 to 31
 };
 
-// Source of both: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+// Two multiplications where there would be divisions. Source: Neri and Schneider, "Euclidean affine functions and their
+// application to calendar algorithms", 2022. Shifted by whole cycles of 400 years, so that all is positive.
 constexpr CivilDate CivilFromDays(int32_t days) {
-  const int64_t shifted = int64_t{days} + 719468;
-  const int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
-  const auto day_of_era = static_cast<uint32_t>(shifted - era * 146097);
-  const uint32_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-  const uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-  const uint32_t shifted_month = (5 * day_of_year + 2) / 153;
-  const uint32_t day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-  const uint32_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
-  const auto year = static_cast<int32_t>(static_cast<int64_t>(year_of_era) + era * 400 + (month <= 2 ? 1 : 0));
-  return {year, static_cast<int32_t>(month), static_cast<int32_t>(day)};
+  constexpr int64_t kCycles = 14'705, kDaysOfCycle = 146'097;
+  const auto shifted = static_cast<uint64_t>(int64_t{days} + 719'468 + kCycles * kDaysOfCycle);
+  const uint64_t quarters = 4 * shifted + 3;
+  const uint64_t century = quarters / kDaysOfCycle;
+  const auto day_of_century = static_cast<uint32_t>(quarters % kDaysOfCycle / 4);
+  const uint64_t scaled = uint64_t{2'939'745} * (4 * day_of_century + 3);
+  const auto year_of_century = static_cast<uint32_t>(scaled >> 32);
+  const uint32_t day_of_year = static_cast<uint32_t>(scaled) / 2'939'745 / 4;  // from the first of March
+  const uint32_t month_and_day = 2'141 * day_of_year + 197'913;
+  const bool next_year = day_of_year >= 306;
+  const uint32_t month = month_and_day >> 16;
+  return {static_cast<int32_t>(static_cast<int64_t>(100 * century + year_of_century) - kCycles * 400 + next_year),
+          static_cast<int32_t>(next_year ? month - 12 : month),
+          static_cast<int32_t>((month_and_day & 0xffff) / 2'141 + 1)};
 }
 
+// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 // Any year that int32_t holds; the result may be beyond what a date holds.
 constexpr int64_t DaysFromCivil(const CivilDate& date) {
   const int64_t year = int64_t{date.year} - (date.month <= 2 ? 1 : 0);

@@ -62,6 +62,10 @@ class CaseNode final : public ChoiceNode {
  private:
   template <class T>
   Column EvaluateAs(const Rows& rows) {
+    const bool two = arguments_.size() == 3;
+    if (two && rows.Dense() && arg(1).effect() == Effect::kNone && arg(2).effect() == Effect::kNone) {
+      return Blend<T>(rows);
+    }
     RowIndex* taken = Lists();
     RowIndex* rest = taken + kBatchRows;
     nulls_ = false;
@@ -83,6 +87,33 @@ class CaseNode final : public ChoiceNode {
     if (left.count != 0) Take<T>(left, rows, arguments_.back().Evaluate(left, memory()));
     return Taken();
   }
+
+  // Both values for all rows, which costs less than to part the rows where the values are cheap.
+  template <class T>
+  Column Blend(const Rows& rows) {
+    const Operand condition = arguments_[0].EvaluateFlat(rows, memory());
+    const auto* is_true = static_cast<const uint8_t*>(condition.data);
+    if (condition.valid != nullptr) {
+      uint8_t* certain = certain_.Values<uint8_t>(memory());
+      rows.ForAny([=, valid = condition.valid](uint32_t row) { certain[row] = is_true[row] & valid[row]; });
+      is_true = certain;
+    }
+    const Operand b = arguments_[2].Evaluate(rows, memory());
+    const Operand a = b.constant ? arguments_[1].EvaluateFlat(rows, memory()) : arguments_[1].Evaluate(rows, memory());
+    T* out = result_.Values<T>(memory());
+    WithValues<T, T>(a, b, [&](auto x, auto y) {
+      rows.ForAny([=](uint32_t row) { out[row] = is_true[row] != 0 ? x[row] : y[row]; });
+    });
+    if (a.valid == nullptr && b.valid == nullptr) return Flat(out, nullptr);
+    uint8_t* valid = result_.Valid(memory());
+    const auto is_valid = [](const Operand& operand, uint32_t row) -> uint8_t {
+      return operand.valid == nullptr ? 1 : operand.valid[operand.constant ? 0 : row];
+    };
+    rows.ForAny([=](uint32_t row) { valid[row] = is_true[row] != 0 ? is_valid(a, row) : is_valid(b, row); });
+    return Flat(out, valid);
+  }
+
+  ResultBuffer certain_;
 };
 
 class CoalesceNode final : public ChoiceNode {
@@ -92,17 +123,18 @@ class CoalesceNode final : public ChoiceNode {
   Column Evaluate(const Rows& rows) override {
     const Column first = arg(0).Evaluate(rows);
     if (first.valid == nullptr) return first;
-    return DispatchPhysical(type().physical(), [&](auto zero) { return EvaluateAs<decltype(zero)>(rows); });
+    return DispatchPhysical(type().physical(), [&](auto zero) { return EvaluateAs<decltype(zero)>(first, rows); });
   }
 
  private:
   template <class T>
-  Column EvaluateAs(const Rows& rows) {
+  Column EvaluateAs(const Column& first, const Rows& rows) {
     RowIndex* rest = Lists();
     nulls_ = false;
     Rows left = rows;
-    for (Argument& argument : arguments_) {
-      const Operand operand = argument.Evaluate(left, memory());
+    for (size_t i = 0; i < arguments_.size(); ++i) {
+      const Operand operand =
+          i == 0 ? arguments_[i].Operate(first, left, memory()) : arguments_[i].Evaluate(left, memory());
       Take<T>(left, rows, operand);
       if (operand.valid == nullptr) break;
       uint32_t rest_count = 0;

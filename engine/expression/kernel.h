@@ -36,9 +36,9 @@ class BinaryNode final : public Node {
     if (a.null()) return NullColumn();
     R* out = result_.Values<R>(memory());
     const uint8_t* valid = BothValid(rows, a.flat_valid(), b.flat_valid(), result_, memory());
-    Bad bad{};
-    WithValues<A, B>(a, b, [&](auto x, auto y) {
-      rows.ForAny([&](uint32_t row) { out[row] = op_(x[row], y[row], bad); });
+    WithValues<A, B>(a, b, [&, op = op_](auto x, auto y) {
+      Bad bad{};  // inside, so that the loop keeps it in a register
+      rows.ForAny([&](uint32_t row) { out[row] = op(x[row], y[row], bad); });
       if constexpr (kMayFail) {
         if (bad < 0) FindBad(rows, valid, x, y);
       }
@@ -84,7 +84,7 @@ class UnaryNode final : public Node {
     R* out = result_.Values<R>(memory());
     const uint8_t* valid = a.valid;
     bool failed = false;
-    rows.ForAny([&](uint32_t row) { failed |= !op_(in[row], out[row]); });
+    rows.ForAny([&, op = op_](uint32_t row) { failed |= !op(in[row], out[row]); });
     if constexpr (Op::kMayFail) {
       if (failed) valid = FindFailed(rows, in, out, valid);
     }

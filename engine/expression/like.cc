@@ -25,6 +25,13 @@ class Pattern {
  public:
   Pattern(std::string_view pattern, std::optional<char> escape, bool ignore_case);
 
+  // Whether a text that begins so may match at all.
+  bool MayMatch(const View& text) const {
+    uint32_t begin;
+    std::memcpy(&begin, text.prefix, 4);
+    return ((begin ^ head_) & head_mask_) == 0;
+  }
+
   bool Matches(std::string_view text) const {
     switch (kind_) {
       case Kind::kEqual:
@@ -50,7 +57,8 @@ class Pattern {
   static size_t FindSegment(const Segment& segment, std::string_view text, size_t from);
 
   Kind kind_ = Kind::kGeneral;
-  bool one_ = false;  // no '%' at all: first_ is all of it
+  uint32_t head_ = 0, head_mask_ = 0;  // the first four bytes of every match, and which of them are known
+  bool one_ = false;                   // no '%' at all: first_ is all of it
   Segment first_, last_;
   std::vector<Segment> middle_;  // without empty ones
 };
@@ -87,6 +95,11 @@ Pattern::Pattern(std::string_view pattern, std::optional<char> escape, bool igno
   one_ = segments.size() == 1;
   first_ = std::move(segments.front());
   if (!one_) last_ = std::move(segments.back());
+  const auto known = first_.has_any() ? std::find(first_.any.begin(), first_.any.end(), true) - first_.any.begin()
+                                      : static_cast<ptrdiff_t>(first_.text.size());
+  const auto head = static_cast<size_t>(std::min<ptrdiff_t>(known, 4));
+  std::memcpy(&head_, first_.text.data(), head);
+  std::memset(&head_mask_, 0xff, head);
   bool any = first_.has_any() || last_.has_any();
   for (size_t i = 1; i + 1 < segments.size(); ++i) {
     any |= segments[i].has_any();
@@ -157,7 +170,9 @@ size_t Pattern::FindSegment(const Segment& segment, std::string_view text, size_
 struct LikeLiteral {
   Pattern pattern;
   bool negated;
-  bool operator()(const View& text) const { return pattern.Matches(text.text()) != negated; }
+  bool operator()(const View& text) const {
+    return (pattern.MayMatch(text) && pattern.Matches(text.text())) != negated;
+  }
 };
 
 struct ILikeLiteral {

@@ -22,6 +22,7 @@ class JunctionNode final : public Node {
       terms_.push_back({term.get(), Argument(*term)});
       order_.push_back(static_cast<uint32_t>(order_.size()));
     }
+    Reorder();
   }
 
   Column Evaluate(const Rows& rows) override;
@@ -134,7 +135,7 @@ void JunctionNode::Sample(Term& term, uint32_t asked, uint32_t passed, std::chro
   term.measured = true;
 }
 
-// By rows ruled out per time. What may fail stays after what cannot, in the order of the query: a term before it may be
+// By rows ruled out per time. What may fail comes after what cannot, in the order of the query: another term may be
 // there to keep it from failing.
 void JunctionNode::Reorder() {
   const auto gain = [](const Term& term) { return (1 - term.pass) / std::max(term.cost, 0.01); };

@@ -141,8 +141,7 @@ void Flatten(const Batch& batch, Column& column, FlatBuffer& buffer, Memory& mem
   FlattenRows(Rows::Of(batch), column, buffer, memory);
 }
 
-Operand Argument::Evaluate(const Rows& rows, Memory& memory) {
-  Column column = node_->Evaluate(rows);
+Operand Argument::Operate(Column column, const Rows& rows, Memory& memory) {
   if (column.is_constant()) return {column.data, column.valid, true};
   FlattenRows(rows, column, buffer_, memory);
   return {column.data, column.valid, false};

@@ -179,7 +179,9 @@ struct Operand {
 class Argument {
  public:
   explicit Argument(Node& node) : node_(&node) {}
-  Operand Evaluate(const Rows& rows, Memory& memory);
+  Operand Evaluate(const Rows& rows, Memory& memory) { return Operate(node_->Evaluate(rows), rows, memory); }
+  // As Evaluate, where the node's column is there already.
+  Operand Operate(Column column, const Rows& rows, Memory& memory);
   Operand EvaluateFlat(const Rows& rows, Memory& memory);  // never constant
   const Type& type() const { return node_->type(); }
   const Node& node() const { return *node_; }

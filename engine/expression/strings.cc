@@ -27,6 +27,10 @@ View Substring(const View& text, int64_t first, int64_t length) {
   first = std::max<int64_t>(first, 1);
   if (end <= first) return View();
   const std::string_view all = text.text();
+  constexpr int64_t kNear = 16;
+  if (end <= kNear && end <= text.size && IsAscii(all.substr(0, static_cast<size_t>(end - 1)))) {
+    return Part(text, static_cast<size_t>(first - 1), static_cast<size_t>(end - 1));
+  }
   const size_t begin = SkipCodePoints(all, static_cast<uint64_t>(first - 1));
   return Part(text, begin, begin + SkipCodePoints(all.substr(begin), static_cast<uint64_t>(end - first)));
 }

@@ -35,13 +35,17 @@ void TextArena::Grow(size_t bytes) {
 
 bool IsAscii(std::string_view text) {
   uint64_t high = 0;
-  size_t i = 0;
-  for (; i + 8 <= text.size(); i += 8) {
+  if (text.size() >= 8) {
     uint64_t word;
-    std::memcpy(&word, text.data() + i, 8);
+    for (size_t i = 0; i + 8 < text.size(); i += 8) {
+      std::memcpy(&word, text.data() + i, 8);
+      high |= word;
+    }
+    std::memcpy(&word, text.data() + text.size() - 8, 8);
     high |= word;
+  } else {
+    for (char byte : text) high |= static_cast<uint8_t>(byte);
   }
-  for (; i < text.size(); ++i) high |= static_cast<uint8_t>(text[i]);
   return (high & 0x8080808080808080ULL) == 0;
 }
 
