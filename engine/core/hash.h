@@ -31,25 +31,24 @@ inline uint64_t MixHash(uint64_t x) {
 }
 inline uint64_t CombineHash(uint64_t seed, uint64_t hash) { return MixHash(seed * 0x9e3779b97f4a7c15ULL + hash); }
 
-// Multiply and fold 8 bytes a step. Source: Wang Yi, wyhash (public domain), its inner step.
+// Multiply and fold. Source: Wang Yi, wyhash (public domain), its inner step.
+inline uint64_t FoldHash(uint64_t a, uint64_t b) {
+  const auto product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+constexpr uint64_t kHashSeed = 0xa0761d6478bd642fULL;
+constexpr uint64_t kHashStep = 0xe7037ed1a0b428dbULL;
+
+// Of at least 8 bytes, 8 a step; the last 8 may overlap with those before.
 inline uint64_t HashBytes(const char* data, size_t size) {
-  constexpr uint64_t kA = 0xa0761d6478bd642fULL;
-  constexpr uint64_t kB = 0xe7037ed1a0b428dbULL;
-  const auto fold = [](uint64_t a, uint64_t b) {
-    const auto product = static_cast<unsigned __int128>(a) * b;
-    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-  };
-  uint64_t hash = kA ^ size;
-  while (size >= 8) {
-    uint64_t word;
-    std::memcpy(&word, data, 8);
-    hash = fold(hash ^ word, kB);
-    data += 8;
-    size -= 8;
+  uint64_t hash = kHashSeed ^ size, word;
+  for (size_t at = 0; at + 8 < size; at += 8) {
+    std::memcpy(&word, data + at, 8);
+    hash = FoldHash(hash ^ word, kHashStep);
   }
-  uint64_t tail = 0;
-  std::memcpy(&tail, data, size);
-  return fold(hash ^ tail, kB ^ size);
+  std::memcpy(&word, data + size - 8, 8);
+  return FoldHash(hash ^ word, kHashStep ^ size);
 }
 
 inline uint64_t HashValue(uint8_t v) { return MixHash(v + 1); }
@@ -72,7 +71,13 @@ inline uint64_t HashValue(float v) { return HashValue(static_cast<double>(v)); }
 inline uint64_t HashValue(const Interval& v) {
   return CombineHash(HashValue(v.micros), CombineHash(HashValue(v.days), static_cast<uint64_t>(v.months)));
 }
-inline uint64_t HashValue(const View& v) { return HashBytes(v.data(), v.size); }
+// A string in place: all 16 bytes at once, as unused ones are zero.
+inline uint64_t HashValue(const View& v) {
+  if (!v.is_inline()) return HashBytes(v.pointer, v.size);
+  uint64_t words[2];
+  std::memcpy(words, &v, sizeof words);
+  return FoldHash(FoldHash(kHashSeed ^ words[0], kHashStep) ^ words[1], kHashStep);
+}
 
 // Equality of keys as GROUP BY and joins have it: NaN equals NaN, 0.0 equals -0.0.
 template <class T>

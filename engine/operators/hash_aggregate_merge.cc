@@ -110,6 +110,7 @@ class GroupMerge::Merger final : public StringKeeper {
         memory_(merge.memory_),
         layout_(merge.layout_),
         hash_offset_(merge.layout_.offset(merge.layout_.columns() - 1)),
+        slots_(merge.layout_.width()),
         scratch_(merge.memory_, 1) {
     for (uint32_t c = 0; c < layout_.columns(); ++c) columns_.push_back(c);
   }

@@ -57,7 +57,8 @@ uint32_t GroupSlots::Collect(size_t* begin, uint32_t wanted, uint8_t** out) cons
   for (; i < capacity_ && count < wanted; ++i) {
     if (slots_[i] == 0) continue;
     out[count] = AddressOf(slots_[i]);
-    __builtin_prefetch(out[count++]);
+    __builtin_prefetch(out[count]);
+    __builtin_prefetch(out[count++] + row_width_ - 1);
   }
   *begin = i;
   return count;
@@ -73,6 +74,7 @@ GroupTable::GroupTable(Query& query, Memory& memory, const RowLayout& layout, si
       keys_(keys),
       hash_offset_(layout.offset(layout.columns() - 1)),
       rows_(&layout, &memory, 0),
+      slots_(layout.width()),
       next_bypass_(kFirstBypass),
       codes_(keys),
       null_equals_(keys, 1),
@@ -140,6 +142,7 @@ bool GroupTable::LocateByCode(const RowIndex* rows, uint32_t count, bool of_rows
     for (uint32_t i = 0; i < count; ++i) {
       uint8_t* group = by_code_[s.codes[rows[i]]];
       __builtin_prefetch(group);
+      __builtin_prefetch(group + layout_.width() - 1);
       s.of_row[rows[i]] = group;
     }
   }

@@ -28,6 +28,8 @@ namespace neap::engine {
 // 0.
 class GroupSlots {
  public:
+  explicit GroupSlots(uint32_t row_width) : row_width_(row_width) {}
+
   static size_t CapacityFor(size_t groups) { return std::bit_ceil(groups + groups / 3 + 1); }
 
   // `capacity` empty slots; those that are there already are used again.
@@ -62,6 +64,7 @@ class GroupSlots {
   static uint64_t SaltOf(uint64_t hash) { return (hash << 16) & ~kAddressMask; }  // bits 32 to 47
   static uint8_t* AddressOf(uint64_t slot) { return reinterpret_cast<uint8_t*>(slot & kAddressMask); }
 
+  uint32_t row_width_;
   Array<uint64_t> slots_;
   size_t capacity_ = 0;  // a power of two; slots_ may have more
 };
@@ -195,6 +198,7 @@ void GroupSlots::FindOrInsert(const RowIndex* items, uint32_t count, const uint6
         scratch.fresh[fresh++] = item;
       } else {
         __builtin_prefetch(AddressOf(slots[position]));
+        __builtin_prefetch(AddressOf(slots[position]) + row_width_ - 1);
         scratch.candidates[candidates++] = item;
       }
     }
