@@ -84,12 +84,12 @@ const uint8_t* Chunks::Reader::Next(size_t& bytes) {
 class Unroll::FrameMaker {
  public:
   FrameMaker(const std::vector<Type>& types, Memory& memory)
-      : types_(types), pool_(memory), schema_(FrameSchema(types_)), writer_(types_, memory) {}
+      : types_(types), pool_(memory), schema_(FrameSchema(types_)), writer_(types_, memory, pool_) {}
 
   // The next frame of the batch, from its `done`th row that counts on.
   FrameWriter::Bytes Next(const Batch& batch, uint32_t& done) {
     done += writer_.Append(batch, done);
-    return writer_.Encode(schema_, pool_, 0);
+    return writer_.Encode(schema_, 0);
   }
 
  private:

@@ -34,7 +34,7 @@ constexpr size_t kChunkBytes = size_t{512} << 10;
 constexpr size_t kChunkShare = 8;
 // How much a run asks for at a time.
 constexpr size_t kGrowth = size_t{512} << 10;
-// What writing a run takes: kept free beside every run.
+// What writing a run takes: kept free for every thread.
 constexpr size_t kWorkspace = size_t{1} << 20;
 // A run that would be smaller goes on growing, and others are asked for room.
 constexpr size_t kLeastRun = size_t{1} << 20;
@@ -97,8 +97,7 @@ class SorterOf final : public Sorter {
   }
 
   void StartMerge() override {
-    if (const size_t room = files_.size() * kInputBytes + kWorkspace;
-        !files_.empty() && (files_.size() > kMostInputs || !query_.MayGrow(context_.memory, room))) {
+    if (!files_.empty() && (files_.size() > kMostInputs || !MayGrow(files_.size() * kInputBytes))) {
       for (Run& run : runs_) SpillRun(run);
       MergeInPasses();
     }
@@ -179,18 +178,18 @@ class SorterOf final : public Sorter {
     std::optional<Entry> bound;
   };
 
+  bool MayGrow(size_t bytes) { return query_.MayGrow(context_.memory, bytes + query_.threads() * kWorkspace); }
+
   void AskForRoom(Run& run, uint32_t rows) {
     size_t needed = rows * (context_.layout.width() + sizeof(Entry));
     const Chunk& open = run.open();
     if (open.count + rows > open.entries.size()) needed += 2 * run.next_chunk();  // and scratch to sort it
     if (run.bytes() + needed <= run.allowed && !query_.options().force_spill) return;
     needed += kGrowth;
-    if (!query_.MayGrow(context_.memory, needed + kWorkspace)) {
+    if (!MayGrow(needed)) {
       const size_t least = query_.options().force_spill ? 1 : kLeastRun;
       if (run.rows.rows() != 0 && run.bytes() >= least) SpillRun(run);
-      if (!query_.options().force_spill && !query_.MayGrow(context_.memory, needed + kWorkspace)) {
-        query_.WantRoom(needed);
-      }
+      if (!query_.options().force_spill && !MayGrow(needed)) query_.WantRoom(needed);
     }
     run.allowed = run.bytes() + needed;
   }
@@ -251,7 +250,7 @@ class SorterOf final : public Sorter {
   // rows.
   void MergeChunks(Run& run) {
     const size_t count = run.rows.rows();
-    if (run.chunks.size() < 2 || !query_.MayGrow(context_.memory, count * sizeof(Entry) + kWorkspace)) return;
+    if (run.chunks.size() < 2 || !MayGrow(count * sizeof(Entry))) return;
     Chunk merged{{context_.memory, count}, count};
     Merge merge(context_);
     AddRun(run, merge);
@@ -355,7 +354,7 @@ class SorterOf final : public Sorter {
   // Merges files, the smallest first, until what is left can be merged at once.
   void MergeInPasses() {
     size_t inputs = std::min(files_.size(), kMostInputs);
-    while (inputs > kLeastInputs && !query_.MayGrow(context_.memory, inputs * kInputBytes + kWorkspace)) inputs /= 2;
+    while (inputs > kLeastInputs && !MayGrow(inputs * kInputBytes)) inputs /= 2;
     inputs = std::max(inputs, kLeastInputs);
     while (files_.size() > inputs) {
       std::sort(files_.begin(), files_.end(),

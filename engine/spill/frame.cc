@@ -68,7 +68,13 @@ std::shared_ptr<arrow::Schema> FrameSchema(const std::vector<Type>& types) {
   return arrow::schema(std::move(fields));
 }
 
-FrameWriter::FrameWriter(const std::vector<Type>& types, Memory& memory) : types_(types), memory_(memory) {
+FrameWriter::FrameWriter(const std::vector<Type>& types, Memory& memory, ArrowPool& pool)
+    : types_(types), memory_(memory) {
+  options_ = arrow::ipc::IpcWriteOptions::Defaults();
+  options_.memory_pool = &pool;
+  options_.use_threads = false;
+  options_.alignment = 64;
+  options_.codec = Value(arrow::util::Codec::Create(arrow::Compression::LZ4_FRAME));
   for (const Type& type : types) width_ += WidthInFrame(type);
   capacity_ = static_cast<uint32_t>(std::clamp<size_t>(kFrameBytes / std::max<size_t>(width_, 1), 64, kBatchRows));
   fields_.resize(types.size());
@@ -179,7 +185,7 @@ uint32_t FrameWriter::Append(const Batch& batch, uint32_t first) {
   return done;
 }
 
-FrameWriter::Bytes FrameWriter::Encode(const std::shared_ptr<arrow::Schema>& schema, ArrowPool& pool, size_t before) {
+FrameWriter::Bytes FrameWriter::Encode(const std::shared_ptr<arrow::Schema>& schema, size_t before) {
   const auto wrap = [](const Array<uint8_t>& array, size_t size) {
     return std::make_shared<arrow::Buffer>(array.data(), static_cast<int64_t>(size));
   };
@@ -195,19 +201,14 @@ FrameWriter::Bytes FrameWriter::Encode(const std::shared_ptr<arrow::Schema>& sch
         arrow::ArrayData::Make(schema->field(static_cast<int>(c))->type(), rows_, std::move(buffers), field.nulls));
   }
   const auto batch = arrow::RecordBatch::Make(schema, rows_, std::move(columns));
-  arrow::ipc::IpcWriteOptions options = arrow::ipc::IpcWriteOptions::Defaults();
-  options.memory_pool = &pool;
-  options.use_threads = false;
-  options.alignment = 64;
-  options.codec = Value(arrow::util::Codec::Create(arrow::Compression::LZ4_FRAME));
   arrow::ipc::IpcPayload payload;
-  Check(arrow::ipc::GetRecordBatchPayload(*batch, options, &payload));
-  const size_t size = before + static_cast<size_t>(arrow::ipc::GetPayloadSize(payload, options));
+  Check(arrow::ipc::GetRecordBatchPayload(*batch, options_, &payload));
+  const size_t size = before + static_cast<size_t>(arrow::ipc::GetPayloadSize(payload, options_));
   if (encoded_.size() < size) encoded_ = {memory_, size + size / 4};
   arrow::io::FixedSizeBufferWriter stream(
       std::make_shared<arrow::MutableBuffer>(encoded_.data() + before, static_cast<int64_t>(size - before)));
   int32_t metadata_length = 0;
-  Check(arrow::ipc::WriteIpcPayload(payload, options, &stream, &metadata_length));
+  Check(arrow::ipc::WriteIpcPayload(payload, options_, &stream, &metadata_length));
   Clear();
   return {encoded_.data(), size};
 }

@@ -25,7 +25,7 @@ std::shared_ptr<arrow::Schema> FrameSchema(const std::vector<Type>& types);
 // Collects rows column by column until a frame is full.
 class FrameWriter {
  public:
-  FrameWriter(const std::vector<Type>& types, Memory& memory);
+  FrameWriter(const std::vector<Type>& types, Memory& memory, ArrowPool& pool);
 
   // Copies rows of the batch that count, from the `first`th of them on, until there are no more or the frame is full;
   // returns how many.
@@ -39,7 +39,7 @@ class FrameWriter {
     uint8_t* data;
     size_t size;  // with `before`
   };
-  Bytes Encode(const std::shared_ptr<arrow::Schema>& schema, ArrowPool& pool, size_t before);
+  Bytes Encode(const std::shared_ptr<arrow::Schema>& schema, size_t before);
 
  private:
   struct Field {
@@ -58,6 +58,7 @@ class FrameWriter {
 
   const std::vector<Type>& types_;
   Memory& memory_;
+  arrow::ipc::IpcWriteOptions options_;
   size_t width_ = 0;   // bytes of a row without its strings
   uint32_t capacity_;  // rows
   uint32_t rows_ = 0;

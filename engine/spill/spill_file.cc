@@ -96,7 +96,7 @@ struct SpillFile::Impl {
   void WriteFrame() {
     if (path.empty()) Make();
     FrameHeader header{kMagic, writer->rows(), 0, 0};
-    const FrameWriter::Bytes frame = writer->Encode(schema, pool, kBefore);
+    const FrameWriter::Bytes frame = writer->Encode(schema, kBefore);
     header.bytes = frame.size - kBefore;
     header.checksum = XXH64(frame.data + kBefore, header.bytes, header.rows);
     uint8_t* start = frame.data + kBefore - sizeof header;
@@ -128,7 +128,7 @@ SpillFile& SpillFile::operator=(SpillFile&&) noexcept = default;
 SpillFile::~SpillFile() = default;
 
 void SpillFile::Write(const Batch& batch) {
-  if (!impl_->writer) impl_->writer.emplace(impl_->types, impl_->memory);
+  if (!impl_->writer) impl_->writer.emplace(impl_->types, impl_->memory, impl_->pool);
   for (uint32_t done = 0; done < batch.selected;) {
     done += impl_->writer->Append(batch, done);
     if (impl_->writer->full() || done < batch.selected) impl_->WriteFrame();
