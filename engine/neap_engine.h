@@ -33,13 +33,13 @@ struct Statement {
 };
 
 struct SessionOptions {
-  size_t memory = 0;      // most resident bytes of one query; 0: what the container leaves (DefaultMemory)
-  unsigned threads = 0;   // 0: as many as the cgroup's quota and the affinity allow
-  std::string spill_dir;  // "": $NEAP_SPILL_DIR, else $TMPDIR, else /tmp; not a tmpfs
-  std::string python;     // plans SQL; "": $NEAP_ENGINE_PYTHON, else that of the package whose Arrow this is
+  size_t memory = 0;        // most resident bytes of one query; 0: what the container leaves (DefaultMemory)
+  unsigned threads = 0;     // 0: as many as the cgroup's quota and the affinity allow
+  std::string spill_dir{};  // "": $NEAP_SPILL_DIR, else $TMPDIR, else /tmp; not a tmpfs
+  std::string python{};     // plans SQL; "": $NEAP_ENGINE_PYTHON, else that of the package whose Arrow this is
   // Plans SQL in the Python's place: gets tables as CREATE TABLE statements, and what to plan. Throws Error(kPlan).
   std::function<std::vector<Statement>(const std::vector<std::string>& tables, const std::vector<std::string>& sql)>
-      planner;
+      planner{};
   bool analyze = false;      // times every operator
   bool force_spill = false;  // operators spill whatever they can, whenever they can: for tests
 };

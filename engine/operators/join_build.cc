@@ -14,15 +14,6 @@ Column NoFlag() {
   return {.type = {TypeId::kBool}, .data = &kFalse, .indices = kZeroIndices, .positions = 1};
 }
 
-void Widen(std::optional<KeyBounds>& bounds, const KeyBounds& by) {
-  if (!bounds.has_value()) {
-    bounds = by;
-  } else {
-    bounds->min = std::min(bounds->min, by.min);
-    bounds->max = std::max(bounds->max, by.max);
-  }
-}
-
 // Widens `bounds` by the rows that count.
 void WidenBy(const Batch& batch, const Column& column, std::optional<KeyBounds>& bounds) {
   if (batch.selected == 0) return;
@@ -49,7 +40,7 @@ void WidenBy(const Batch& batch, const Column& column, std::optional<KeyBounds>&
           widen(value);
         });
       }
-      if (any) Widen(bounds, {min, max});
+      if (any) Widen(bounds, KeyBounds{min, max});
     }
   });
 }
@@ -58,10 +49,9 @@ void WidenBy(const Batch& batch, const Column& column, std::optional<KeyBounds>&
 
 class JoinBuildStage final : public Stage {
  public:
-  JoinBuildStage(JoinBuild& build, JoinInput& input)
+  JoinBuildStage(JoinRun& run, JoinInput& input)
       : Stage(nullptr),
-        build_(build),
-        run_(build.run_),
+        run_(run),
         shape_(run_.shape),
         input_(input),
         keys_(shape_.spec.build, shape_.spec.build_keys, run_.memory),
@@ -79,6 +69,7 @@ class JoinBuildStage final : public Stage {
     if (!run_.has_build_rows) run_.has_build_rows = true;
     if (null_keys && !run_.has_null_keys) run_.has_null_keys = true;
 
+    run_.filters.CountRows(rows_in_.selected);
     HashRows(rows_in_, shape_.build_keys.data(), shape_.keys(), hashes_.data());
     for (size_t k = 0; k < shape_.keys(); ++k) {
       WidenBy(rows_in_, rows_in_.columns[shape_.build_keys[k]], bounds_[k]);
@@ -95,7 +86,7 @@ class JoinBuildStage final : public Stage {
                          nullptr);
   }
 
-  void End() override { build_.SetBounds(bounds_); }
+  void End() override { run_.filters.Widen(bounds_); }
 
  private:
   void RestOf(const RowIndex* all, uint32_t all_count, const RowIndex* keyed, uint32_t keyed_count) {
@@ -110,7 +101,6 @@ class JoinBuildStage final : public Stage {
     }
   }
 
-  JoinBuild& build_;
   JoinRun& run_;
   const JoinShape& shape_;
   JoinInput& input_;
@@ -122,30 +112,22 @@ class JoinBuildStage final : public Stage {
   uint64_t spread_ = 0;
 };
 
-JoinBuild::JoinBuild(JoinRun& run, JoinPartitions& partitions)
-    : run_(run), partitions_(partitions), bounds_(run.shape.keys()) {
+JoinBuild::JoinBuild(JoinRun& run, JoinPartitions& partitions) : run_(run), partitions_(partitions) {
   figures_.name = "build";
   for (uint32_t i = 0; i < run.query.threads(); ++i) inputs_.push_back(std::make_unique<JoinInput>(partitions));
 }
 
 std::unique_ptr<Stage> JoinBuild::MakeStage(Worker& worker, Stage* /*next*/) {
-  return std::make_unique<JoinBuildStage>(*this, *inputs_[worker.index]);
-}
-
-void JoinBuild::SetBounds(const std::vector<std::optional<KeyBounds>>& bounds) {
-  std::lock_guard lock(mutex_);
-  for (size_t k = 0; k < bounds.size(); ++k) {
-    if (bounds[k].has_value()) Widen(bounds_[k], *bounds[k]);
-  }
+  return std::make_unique<JoinBuildStage>(run_, *inputs_[worker.index]);
 }
 
 size_t JoinBuild::Settle() {
   for (auto& input : inputs_) partitions_.Adopt(input->rows());
   inputs_.clear();
-  partitions_.Settle(true, run_.shape.keys() == 1 ? bounds_[0] : std::nullopt);
-  StartFilters();
+  partitions_.Settle(true, run_.shape.keys() == 1 ? run_.filters.bounds()[0] : std::nullopt);
+  run_.filters.Settle();
   if (partitions_.rows() == 0) {
-    PublishFilters();
+    run_.filters.Publish();
     return 0;
   }
   tasks_left_ = kPartitions;
@@ -155,60 +137,9 @@ size_t JoinBuild::Settle() {
 void JoinBuild::SettleTask(Worker& /*worker*/, size_t task) {
   const auto p = static_cast<uint32_t>(task);
   // First, as tables take the place of hashes.
-  FillFilters(partitions_.partition(p).rows);
+  run_.filters.Add(partitions_.partition(p).rows);
   partitions_.BuildTable(p);
-  if (tasks_left_.fetch_sub(1) == 1) PublishFilters();
-}
-
-// Bounds are of all rows. Hashes are filled in where all rows are in memory.
-void JoinBuild::StartFilters() {
-  const uint64_t rows = partitions_.rows();
-  for (size_t k = 0; k < run_.shape.spec.filters.size(); ++k) {
-    RuntimeFilter* filter = run_.shape.spec.filters[k].get();
-    if (filter == nullptr) continue;
-    if (partitions_.any_on_disk()) {
-      // Bounds alone.
-    } else if (rows == 0) {
-      filter->SetEmpty();
-    } else if (run_.query.MayGrow(run_.memory, RuntimeFilter::BytesFor(rows))) {
-      filter->Start(rows, run_.memory);
-    }
-    if (bounds_[k].has_value()) filter->SetBounds(bounds_[k]->min, bounds_[k]->max);
-  }
-}
-
-void JoinBuild::FillFilters(const RowStore& rows) {
-  const JoinShape& shape = run_.shape;
-  const RowLayout& layout = shape.build_rows;
-  for (size_t k = 0; k < shape.spec.filters.size(); ++k) {
-    RuntimeFilter* filter = shape.spec.filters[k].get();
-    if (filter == nullptr || !filter->has_bloom()) continue;
-    // With one key the hash of a row is that of the key.
-    const uint32_t link = layout.offset(shape.link);
-    const uint32_t offset = layout.offset(k);
-    DispatchPhysical(layout.types()[k].physical(), [&](auto zero) {
-      using T = decltype(zero);
-      rows.ForEachRun([&](const uint8_t* row, uint32_t count) {
-        for (uint32_t i = 0; i < count; ++i, row += layout.width()) {
-          uint64_t hash;
-          if (shape.keys() == 1) {
-            std::memcpy(&hash, row + link, sizeof hash);
-          } else {
-            T value;
-            std::memcpy(&value, row + offset, sizeof value);
-            hash = RowLayout::IsValid(row, k) ? HashValue(value) : kNullHash;
-          }
-          filter->Add(hash);
-        }
-      });
-    });
-  }
-}
-
-void JoinBuild::PublishFilters() {
-  for (const auto& filter : run_.shape.spec.filters) {
-    if (filter != nullptr) filter->Publish();
-  }
+  if (tasks_left_.fetch_sub(1) == 1) run_.filters.Publish();
 }
 
 size_t JoinBuild::bytes() {

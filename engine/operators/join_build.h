@@ -4,8 +4,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <vector>
 
 #include "engine/operators/join_partitions.h"
@@ -28,18 +26,9 @@ class JoinBuild final : public Operator {
   void Close() override;
 
  private:
-  friend class JoinBuildStage;
-
-  void SetBounds(const std::vector<std::optional<KeyBounds>>& bounds);
-  void StartFilters();
-  void FillFilters(const RowStore& rows);
-  void PublishFilters();
-
   JoinRun& run_;
   JoinPartitions& partitions_;
   std::vector<std::unique_ptr<JoinInput>> inputs_;  // one a thread
-  std::mutex mutex_;                                // guards bounds_
-  std::vector<std::optional<KeyBounds>> bounds_;    // of each key
   std::atomic<size_t> tasks_left_{0};
 };
 

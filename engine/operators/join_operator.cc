@@ -112,9 +112,7 @@ class Join final : public Operator {
     run_.query.Unregister(this);
     rest_.reset();
     partitions_.reset();
-    for (const auto& filter : run_.shape.spec.filters) {
-      if (filter != nullptr) filter->Close();
-    }
+    run_.filters.Close();
     figures_.peak = run_.memory.Peak();
     figures_.spilled = run_.spilled;
     figures_.spilled_rows = run_.spilled_rows;

@@ -7,7 +7,7 @@
 namespace neap::engine {
 
 JoinRun::JoinRun(Query& of, HashJoinSpec spec, const std::string& name)
-    : query(of), shape(std::move(spec)), memory(&of.memory(), name) {}
+    : query(of), shape(std::move(spec)), memory(&of.memory(), name), filters(query, shape, memory) {}
 
 void JoinRun::CountSpill(size_t before) {
   memory.Purge();
@@ -26,6 +26,7 @@ JoinPartitions::JoinPartitions(JoinRun& run, int level) : run_(run), level_(leve
 }
 
 void JoinPartitions::SpillBuild(uint32_t p, RowStore& rows) {
+  if (level_ == 0 && !run_.filters.published()) run_.filters.AddSpilled(rows);
   Partition& partition = partitions_[p];
   {
     std::lock_guard lock(partition.mutex);

@@ -20,6 +20,7 @@
 
 #include "engine/core/hash.h"
 #include "engine/memory/memory.h"
+#include "engine/operators/join_filters.h"
 #include "engine/operators/join_shape.h"
 #include "engine/operators/join_table.h"
 #include "engine/rows/row_store.h"
@@ -39,6 +40,7 @@ struct JoinRun {
   Query& query;
   JoinShape shape;
   Memory memory;
+  JoinFilters filters;
 
   // Of the whole build side, once it is complete.
   std::atomic<bool> has_build_rows{false};

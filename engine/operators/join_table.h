@@ -6,8 +6,10 @@
 // Source of the salt beside the address: Leis et al., "Morsel-Driven Parallelism", SIGMOD 2014 (its tagged pointers).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
 #include "engine/core/hash.h"
 #include "engine/memory/memory.h"
@@ -20,6 +22,11 @@ namespace neap::engine {
 struct KeyBounds {
   Int128 min, max;
 };
+
+inline void Widen(std::optional<KeyBounds>& bounds, const std::optional<KeyBounds>& by) {
+  if (!by.has_value()) return;
+  bounds = bounds.has_value() ? KeyBounds{std::min(bounds->min, by->min), std::max(bounds->max, by->max)} : by;
+}
 
 class JoinTable {
  public:

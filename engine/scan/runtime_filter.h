@@ -39,6 +39,7 @@ class RuntimeFilter {
   Int128 min() const { return min_; }
   Int128 max() const { return max_; }
   bool has_bloom() const { return !words_.empty(); }
+  size_t bytes() const { return words_.size() * sizeof(uint64_t); }
   bool MayContain(uint64_t hash) const { return (words_[Word(hash)] & Bits(hash)) == Bits(hash); }
 
  private:

@@ -442,7 +442,8 @@ TEST(RandomExpressions, AgreeWithAnInterpreter) {
       ++beyond;
       continue;
     }
-    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + ExpressionText(expression, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}));
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
+                 ExpressionText(expression, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}));
     try {
       Evaluator evaluator(expression, slots, memory);
       const Column column = evaluator.Evaluate(table.batch);

@@ -267,9 +267,11 @@ struct JoinOutcome {
 };
 
 // Runs the join. spill_at: batches of the probe side before which one partition of the build side goes to disk (one
-// thread only, so that none is inside of a Push).
+// thread only, so that none is inside of a Push). filters: of the keys; asked by `before`, before the first batch.
 inline JoinOutcome RunJoin(const JoinCase& of, const Side& probe, const Side& build, const QueryOptions& options,
-                           std::vector<size_t> spill_at = {}) {
+                           std::vector<size_t> spill_at = {},
+                           const std::vector<std::shared_ptr<RuntimeFilter>>& filters = {},
+                           const std::function<void()>& before = nullptr) {
   SpillDirectory spill;
   Query query(options, &spill);
   JoinOutcome outcome;
@@ -277,6 +279,7 @@ inline JoinOutcome RunJoin(const JoinCase& of, const Side& probe, const Side& bu
     auto build_chain = std::make_unique<Chain>();
     build_chain->inputs.push_back({std::make_unique<SideSource>(build), nullptr});
     HashJoinSpec spec = of.Spec(probe, build);
+    spec.filters = filters;
     std::unique_ptr<Operator> op;
     if (of.keys != 0) {
       op = MakeHashJoin(query, spec, std::move(build_chain));
@@ -287,13 +290,11 @@ inline JoinOutcome RunJoin(const JoinCase& of, const Side& probe, const Side& bu
     }
     Operator* join = op.get();
     Chain chain;
-    chain.inputs.push_back({std::make_unique<SideSource>(probe,
-                                                         [join, spill_at](size_t batch) {
-                                                           if (std::count(spill_at.begin(), spill_at.end(), batch)) {
-                                                             join->SpillAtBoundary(1);
-                                                           }
-                                                         }),
-                            nullptr});
+    const auto between = [&](size_t batch) {
+      if (batch == 0 && before) before();
+      if (std::count(spill_at.begin(), spill_at.end(), batch) != 0) join->SpillAtBoundary(1);
+    };
+    chain.inputs.push_back({std::make_unique<SideSource>(probe, between), nullptr});
     chain.operators.push_back(std::move(op));
     std::vector<Collect> collects(options.threads);
     std::vector<Stage*> results;

@@ -1,7 +1,9 @@
 // join_test.cc: joins against a row by row reference: every kind, many keys, in memory and by disk.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -166,6 +168,82 @@ TEST(JoinSpill, PartitionsGoToDiskWhileProbeRowsCome) {
       }
     }
   }
+}
+
+// What the scans of the probe side are told: no build key is ruled out, and most others are, also where the build side
+// did not fit.
+TEST(JoinFilters, RuleOutWhatHasNoMatch) {
+  std::mt19937_64 random(17);
+  struct Memory {
+    std::string name;
+    size_t bound;
+    bool force_spill;
+  };
+  const std::vector<Type> both = {{TypeId::kDate}, kText};
+  for (const Memory& memory : {Memory{"ample", 0, false}, {"bound", size_t{4} << 20, false}, {"forced", 0, true}}) {
+    for (const bool two_keys : {false, true}) {
+      SCOPED_TRACE(memory.name + (two_keys ? ", two keys" : ", one key"));
+      RandomShape shape;
+      shape.distinct = 20000;
+      shape.longest = 100;
+      const std::vector<Type> types = two_keys ? both : std::vector<Type>{kInt};
+      const Side probe = MakeSide(random, 0, WithPayload(types), 100, shape);
+      const Side build = MakeSide(random, JoinCase::kBuildId, WithPayload(types), 50000, shape);
+      const JoinCase of{.keys = types.size()};
+      std::vector<std::shared_ptr<RuntimeFilter>> filters;
+      for (size_t k = 0; k < types.size(); ++k) filters.push_back(std::make_shared<RuntimeFilter>());
+      QueryOptions options;
+      options.threads = 2;
+      options.memory = memory.bound;
+      options.force_spill = memory.force_spill;
+      bool asked = false;
+      const JoinOutcome outcome = RunJoin(of, probe, build, options, {}, filters, [&] {
+        asked = true;
+        for (size_t k = 0; k < types.size(); ++k) {
+          const RuntimeFilter& filter = *filters[k];
+          ASSERT_TRUE(filter.ready());
+          EXPECT_FALSE(filter.empty());
+          ASSERT_TRUE(filter.has_bloom());
+          EXPECT_EQ(filter.has_bounds(), !types[k].is_view());
+          std::set<int64_t> values;
+          for (const auto& batch : build.batches) {
+            const auto column = static_cast<uint32_t>(k);
+            Column& key = batch->batch.columns[column];
+            uint64_t hashes[kBatchRows];
+            HashRows(batch->batch, &column, 1, hashes);
+            batch->batch.ForEach([&](uint32_t row) {
+              // Rows that match nothing do not count.
+              for (size_t other = 0; other < types.size(); ++other) {
+                if (!batch->batch.columns[other].is_valid(row)) return;
+              }
+              EXPECT_TRUE(filter.MayContain(hashes[row]));
+              if (types[k].id == TypeId::kInt64) values.insert(key.values<int64_t>()[key.position(row)]);
+              if (types[k].id == TypeId::kDate) values.insert(key.values<int32_t>()[key.position(row)]);
+            });
+          }
+          if (!types[k].is_view()) {
+            EXPECT_TRUE(filter.min() == *values.begin());
+            EXPECT_TRUE(filter.max() == *values.rbegin());
+          }
+          int let_through = 0;
+          for (int64_t i = 0; i < 10000; ++i) let_through += filter.MayContain(HashValue(1000000 + i)) ? 1 : 0;
+          EXPECT_LT(let_through, 1000);
+        }
+      });
+      EXPECT_TRUE(asked);
+      EXPECT_EQ(outcome.figures.spilled != 0, memory.bound != 0 || memory.force_spill);
+    }
+  }
+  // Nothing matches nothing.
+  RandomShape shape;
+  const Side probe = MakeSide(random, 0, WithPayload({kInt}), 100, shape);
+  const Side build = MakeSide(random, JoinCase::kBuildId, WithPayload({kInt}), 0, shape);
+  const auto filter = std::make_shared<RuntimeFilter>();
+  QueryOptions options;
+  options.threads = 1;
+  RunJoin({}, probe, build, options, {}, {filter});
+  EXPECT_TRUE(filter->ready());
+  EXPECT_TRUE(filter->empty());
 }
 
 // Rows that take about ten times the bound.
