@@ -102,9 +102,6 @@ struct Column {
 
 // kBatchRows zeros: the indices of a constant.
 extern const uint32_t kZeroIndices[kBatchRows];
-// 0 to kBatchRows-1: the selection of all rows.
-extern const std::array<RowIndex, kBatchRows> kAllRows;
-
 // 0, 1, 2, ...: the selection of all rows, for what takes a list.
 extern const std::array<RowIndex, kBatchRows> kAllRows;
 

@@ -62,7 +62,8 @@ class JunctionNode final : public Node {
   Array<RowIndex> selection_;
 };
 
-// `is` is TRUE so far, `maybe` is TRUE or NULL: AND is the minimum of both, OR the maximum.
+// `is` is TRUE so far, `maybe` is TRUE or NULL: AND is the minimum of both, OR the maximum. Rows that are decided may
+// come along, with whatever bytes a term has there: a lowest bit alone changes nothing of them.
 Column JunctionNode::Evaluate(const Rows& rows) {
   uint8_t* is = result_.Values<uint8_t>(memory());
   uint8_t* maybe = maybe_.Values<uint8_t>(memory());
@@ -88,11 +89,11 @@ Column JunctionNode::Evaluate(const Rows& rows) {
     if (valid == nullptr && is_and_) {
       undecided.ForAny([=](uint32_t row) { is[row] &= value[row], maybe[row] &= value[row]; });
     } else if (valid == nullptr) {
-      undecided.ForAny([=](uint32_t row) { is[row] |= value[row], maybe[row] |= value[row]; });
+      undecided.ForAny([=](uint32_t row) { is[row] |= value[row] & 1, maybe[row] |= value[row] & 1; });
     } else {
       undecided.ForAny([=, is_and = is_and_](uint32_t row) {
-        const uint8_t is_true = value[row] & valid[row];
-        const uint8_t may_be = is_true | (valid[row] ^ 1);
+        const uint8_t is_true = value[row] & valid[row] & 1;
+        const uint8_t may_be = is_true | (~valid[row] & 1);
         is[row] = is_and ? is[row] & is_true : is[row] | is_true;
         maybe[row] = is_and ? maybe[row] & may_be : maybe[row] | may_be;
       });
