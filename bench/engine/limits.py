@@ -1,18 +1,21 @@
 """Who finishes in how much memory: each query of each engine in a container of its own with a hard limit, nothing tuned.
 
 A container is a memory cgroup without swap. A run starts with the engine's process: import, opening of the tables, the
-query, its result read to the end batch by batch. It is finished, an error of the engine's, killed by the kernel (137), or
-out of time.
+query, its result written to a pipe batch by batch and compared, outside, with DuckDB's in ample memory. It is finished, an
+error of the engine's, killed by the kernel (137), or out of time.
 """
 
 import json
+import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import answers
 import prepare
 
 sys.path.insert(0, str(prepare.ROOT / "tools/demo.d"))
@@ -30,11 +33,55 @@ class Outcome:
     peak: int  # resident anonymous bytes of the container
     rows: int | None = None
     error: str = ""
+    wrong: str | None = None  # how its result differs from the reference's
 
     def text(self) -> str:
         if self.ended == "finished":
-            return f"{self.seconds:.1f} s, {self.peak / MIB:.0f}"
+            return f"{self.seconds:.1f} s, {self.peak / MIB:.0f}" + (" wrong" if self.wrong else "")
         return {"killed": "killed", "error": "error", "time": "no end"}[self.ended]
+
+
+class Result:
+    """Takes a query's result through a pipe while it comes: its rows, or a digest where they are too many."""
+
+    def __init__(self, name: str):
+        self.name, self.path, self.taken = name, prepare.WORK / "result.pipe", None
+        self.path.unlink(missing_ok=True)
+        os.mkfifo(self.path)
+        self.thread = threading.Thread(target=self._take)
+        self.thread.start()
+
+    def _take(self) -> None:
+        with open(self.path, "rb") as stream:
+            try:
+                if self.name in prepare.HARD:
+                    self.taken = answers.digest(stream, ordered=self.name == "order")
+                else:
+                    self.taken = answers.rows_of(stream)
+            except Exception:  # the engine has died: nobody asks then
+                pass
+
+    def end(self):
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))  # for one that nobody wrote to
+        except OSError:
+            pass
+        self.thread.join()
+        return self.taken
+
+    def difference(self, reference) -> str | None:
+        if self.name in prepare.HARD:
+            return None if self.taken == reference else f"{self.taken}, not {reference}"
+        return answers.difference(reference, self.taken)
+
+
+def reference(name: str, sql: str, folder: Path, threads: int):
+    result = Result(name)
+    child = subprocess.Popen(
+        prepare.command("duckdb", folder, threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    child.communicate(prepare.order(sql, str(result.path)))
+    return result.end()
 
 
 def command_of(engine: str, folder: Path, limit: int, threads: int) -> list[str]:
@@ -43,12 +90,12 @@ def command_of(engine: str, folder: Path, limit: int, threads: int) -> list[str]
     return prepare.command(name, folder, threads, [f"pool={int(limit * POOL_SHARE)}"] if pool else [])
 
 
-def run(engine: str, sql: str, folder: Path, limit: int, threads: int, patience: float) -> Outcome:
+def run(engine: str, sql: str, result: Result, folder: Path, limit: int, threads: int, patience: float) -> Outcome:
     start = time.monotonic()
     peak, text = 0, b""
     with Container(f"{engine.replace('+', '-')}", limit) as container:
         child = container.start(command_of(engine, folder, limit, threads), None, subprocess.DEVNULL)
-        child.stdin.write(prepare.order(sql))
+        child.stdin.write(prepare.order(sql, str(result.path)))
         child.stdin.flush()
         while text.count(b"\n") < 2 and child.poll() is None and time.monotonic() - start < patience:
             peak = max(peak, container.anon())
@@ -78,10 +125,15 @@ def measure(scale: str, engines: list[str], only: list[str], limits: list[int], 
     for name, sql in (prepare.queries("tpch") | prepare.HARD).items():
         if only and name not in only:
             continue
+        expected = reference(name, sql, folder, threads)
         for limit in limits:
             row = table[name, limit] = {}
             for engine in engines:
-                row[engine] = run(engine, sql, folder, limit * MIB, threads, patience)
+                result = Result(name)
+                row[engine] = outcome = run(engine, sql, result, folder, limit * MIB, threads, patience)
+                result.end()
+                if outcome.ended == "finished":
+                    outcome.wrong = result.difference(expected)
             cells = "   ".join(f"{engine} {outcome.text()}" for engine, outcome in row.items())
             print(f"  {name:6} {limit:5} MiB   {cells}", file=sys.stderr, flush=True)
     return table
@@ -95,13 +147,13 @@ def markdown(table: dict, title: str) -> str:
         lines.append(f"| {name} | {limit} | " + " | ".join(row[engine].text() for engine in engines) + " |")
     for limit in dict.fromkeys(limit for _, limit in table):
         rows = [row for (_, of), row in table.items() if of == limit]
-        counts = [sum(row[engine].ended == "finished" for row in rows) for engine in engines]
+        counts = [sum(row[engine].ended == "finished" and not row[engine].wrong for row in rows) for engine in engines]
         lines.append(f"| finished of {len(rows)} | {limit} | " + " | ".join(map(str, counts)) + " |")
     causes = [
-        f"- {name}, {limit} MiB, {engine}: {outcome.error}"
+        f"- {name}, {limit} MiB, {engine}: {outcome.error or 'wrong: ' + outcome.wrong}"
         for (name, limit), row in table.items()
         for engine, outcome in row.items()
-        if outcome.error
+        if outcome.error or outcome.wrong
     ]
     return "\n".join(lines + ([""] + causes if causes else []))
 
@@ -110,4 +162,4 @@ def records(table: dict, scale: str):
     """Rows for the CSV file."""
     for (name, limit), row in table.items():
         for engine, outcome in row.items():
-            yield [scale, name, limit, engine, outcome.ended, outcome.seconds, outcome.peak, outcome.rows, outcome.error]
+            yield [scale, name, limit, engine, outcome.ended, outcome.seconds, outcome.peak, outcome.rows, outcome.error, outcome.wrong]

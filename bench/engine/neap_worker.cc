@@ -3,17 +3,18 @@
 // process took, which "seconds" leaves out: it starts anew for every statement.
 #include <arrow/api.h>
 #include <arrow/c/bridge.h>
-#include <arrow/io/file.h>
+#include <arrow/io/interfaces.h>
 #include <arrow/ipc/writer.h>
 #include <fmt/format.h>
 #include <sched.h>
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "engine/neap_engine.h"
 
@@ -28,13 +29,26 @@ void Check(const arrow::Status& status) {
   if (!status.ok()) throw std::runtime_error(status.message());
 }
 
-void Keep(const std::string& path, const std::shared_ptr<arrow::Schema>& schema,
-          const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
-  const auto file = arrow::io::FileOutputStream::Open(path).ValueOrDie();
-  const auto writer = arrow::ipc::MakeFileWriter(file, schema).ValueOrDie();
-  for (const auto& batch : batches) Check(writer->WriteRecordBatch(*batch));
-  Check(writer->Close());
-}
+// A file that knows its position, also where it is a pipe.
+class Sink final : public arrow::io::OutputStream {
+ public:
+  explicit Sink(const std::string& path) : file_(path, std::ios::binary) {}
+  arrow::Status Write(const void* data, int64_t bytes) override {
+    file_.write(static_cast<const char*>(data), bytes);
+    position_ += bytes;
+    return file_ ? arrow::Status::OK() : arrow::Status::IOError("the result was not taken");
+  }
+  arrow::Status Close() override {
+    file_.close();
+    return arrow::Status::OK();
+  }
+  arrow::Result<int64_t> Tell() const override { return position_; }
+  bool closed() const override { return !file_.is_open(); }
+
+ private:
+  std::ofstream file_;
+  int64_t position_ = 0;
+};
 
 std::string Run(Session& session, const std::string& sql, const std::string& keep) {
   auto start = Clock::now();
@@ -45,16 +59,24 @@ std::string Run(Session& session, const std::string& sql, const std::string& kee
   ArrowArrayStream stream;
   result->Export(&stream);
   const auto reader = arrow::ImportRecordBatchReader(&stream).ValueOrDie();
-  std::vector<std::shared_ptr<arrow::RecordBatch>> kept;
+  std::shared_ptr<Sink> sink;
+  std::shared_ptr<arrow::ipc::RecordBatchWriter> writer;
+  if (keep != "-") {
+    sink = std::make_shared<Sink>(keep);
+    writer = arrow::ipc::MakeStreamWriter(sink, reader->schema()).ValueOrDie();
+  }
   int64_t rows = 0;
   for (std::shared_ptr<arrow::RecordBatch> batch;;) {
     Check(reader->ReadNext(&batch));
     if (batch == nullptr) break;
     rows += batch->num_rows();
-    if (keep != "-") kept.push_back(batch);
+    if (writer != nullptr) Check(writer->WriteRecordBatch(*batch));
+  }
+  if (writer != nullptr) {
+    Check(writer->Close());
+    Check(sink->Close());
   }
   const double seconds = Since(start);
-  if (keep != "-") Keep(keep, reader->schema(), kept);
   return fmt::format(R"({{"seconds": {:.6f}, "planning": {:.6f}, "rows": {}}})", seconds, planning, rows);
 }
 

@@ -81,7 +81,8 @@ def measure(suite: str, scale: str, engines: list[str], only: list[str], rounds:
                     cell.planning.append(answer.get("planning", 0))
         for engine in engines:
             if engine != REFERENCE and not cells[engine].error and not cells[REFERENCE].error:
-                cells[engine].wrong = answers.difference(kept / f"{REFERENCE}.arrow", kept / f"{engine}.arrow")
+                files = (open(kept / f"{name}.arrow", "rb") for name in (REFERENCE, engine))
+                cells[engine].wrong = answers.difference(*map(answers.rows_of, files))
         print(line_of(name, cells), file=sys.stderr, flush=True)
     for worker in workers.values():
         worker.end()

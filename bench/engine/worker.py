@@ -1,9 +1,11 @@
 """One engine in a process of its own: worker.py ENGINE FOLDER THREADS [OPTION=VALUE...]. compare talks to it.
 
 An order is a line `BYTES FILE` and so many bytes of SQL; it is answered by a line of JSON: {"seconds", "rows"} or
-{"error"}. A result is read to its end as Arrow batches, and then written to FILE, unless that is `-`.
+{"error"}. A result is read to its end as Arrow batches, which are written to FILE (or a pipe) as they come, unless that
+is `-`.
 """
 
+import io
 import json
 import os
 import sys
@@ -66,20 +68,60 @@ class Polars:
 ENGINES = {"duckdb": DuckDB, "datafusion": DataFusion, "polars": Polars}
 
 
+class Sink(io.RawIOBase):
+    """A file that knows its position, also where it is a pipe."""
+
+    def __init__(self, path: str):
+        self.file, self.position = open(path, "wb", buffering=0), 0
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        left = memoryview(data)
+        while left:
+            left = left[self.file.write(left) :]
+        self.position += len(data)
+        return len(data)
+
+    def tell(self):
+        return self.position
+
+    def close(self):
+        self.file.close()
+        super().close()
+
+
+class Keeper:
+    """Writes batches as an Arrow stream."""
+
+    def __init__(self, path: str):
+        self.sink, self.writer = Sink(path), None
+
+    def write(self, batch):
+        if self.writer is None:
+            import pyarrow.ipc
+
+            self.writer = pyarrow.ipc.new_stream(self.sink, batch.schema)
+        self.writer.write_batch(batch)
+
+    def close(self):
+        if self.writer is not None:
+            self.writer.close()
+        self.sink.close()
+
+
 def run(engine, sql: str, keep: str) -> dict:
     start = time.monotonic()
-    kept, rows = [], 0
+    keeper = Keeper(keep) if keep != "-" else None
+    rows = 0
     for batch in engine.batches(sql):
         rows += batch.num_rows
-        if keep != "-":
-            kept.append(batch)
-    seconds = time.monotonic() - start
-    if keep != "-":
-        import pyarrow
-        import pyarrow.feather
-
-        pyarrow.feather.write_feather(pyarrow.Table.from_batches(kept) if kept else pyarrow.table({}), keep)
-    return {"seconds": seconds, "rows": rows}
+        if keeper:
+            keeper.write(batch)
+    if keeper:
+        keeper.close()
+    return {"seconds": time.monotonic() - start, "rows": rows}
 
 
 def main() -> None:
