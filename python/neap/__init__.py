@@ -20,9 +20,19 @@ from . import _planner
 from ._engine import Error
 from ._engine import Session as _Session
 
-__all__ = ["Error", "Result", "Session", "sql"]
+__all__ = ["Error", "Result", "Session", "get_include", "get_library_dirs", "sql"]
 
 _UNITS = "BKMGT"
+
+
+def get_include():
+    """The folder of neap_engine.h and neap.h, for programs in C++ and C."""
+    return os.path.join(os.path.dirname(__file__), "include")
+
+
+def get_library_dirs():
+    """The folders of libneap_engine.so and libneap.so.0, and of Arrow's libraries, which the first needs."""
+    return [os.path.dirname(__file__), *pyarrow.get_library_dirs()]
 
 
 def _bytes(size):

@@ -109,8 +109,10 @@ class Test(unittest.TestCase):
         general = self.options(told)
         self.assertEqual(set(re.findall(r"-(\w[\w-]*)", section["SYNOPSIS"].rpartition(".Nm")[2])), general)
 
-        for name in subcommands - {"sql"}:  # neap-sql, which stands behind it, is not part of the package
-            told = run(command, name, "--help")
+        # neap-sql is another package's: see engine_test.py.
+        environment = {**os.environ, "PATH": f"{build}:{os.environ['PATH']}"}
+        for name in subcommands:
+            told = run(command, name, "--help", env=environment)
             options = self.options(told) - general
             self.assertEqual(set(re.findall(r"Fl -(\w[\w-]*)", synopsis[name])), options, name)
             self.assertEqual(set(re.findall(r"^\.It Fl -(\w[\w-]*)", described[name], re.M)), options, name)
@@ -118,9 +120,11 @@ class Test(unittest.TestCase):
             self.assertEqual(set(re.findall(r"\d+", ended[name])), set(re.findall(r"\d+", codes)), name)
 
         variables = dict(re.findall(r"^  (NEAP_\w+) +(\S+)", run(command, "run", "--help"), re.M))
+        engine = set(re.findall(r"^  (NEAP_\w+) ", run(command, "sql", "--help", env=environment), re.M))
         explained = dict(re.findall(r"^\.It Ev (NEAP_\w+)\n(.*?)(?=^\.It|^\.El)", section["ENVIRONMENT"], re.M | re.S))
-        self.assertEqual(set(explained), set(variables))
+        self.assertEqual(set(explained), set(variables) | engine)
         self.assertGreaterEqual(len(variables), 5)
+        self.assertEqual(len(engine), 2)
         for name, default in variables.items():
             if name != "NEAP_LIBRARY":  # it has none
                 self.assertRegex(explained[name], rf"({re.escape(default)} [,;]\n(the )?default|by default\n\.Pa {default} )")

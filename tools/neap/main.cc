@@ -40,15 +40,18 @@ int main(int argc, char** argv) {
   AddDoctor(app, &exit_code);
   AddSql(app);
 
+  // Its options are another program's to parse.
+  const bool is_sql = argc > 1 && strcmp(argv[1], "sql") == 0;
   // `run` keeps the low exit codes for its command.
-  auto fail = [&app](int code, const std::string& line) {
-    std::string name = app.get_subcommands().empty() ? "" : " " + app.get_subcommands().front()->get_name();
+  auto fail = [&app, is_sql](int code, const std::string& line) {
+    std::string name = is_sql                          ? " sql"
+                       : app.get_subcommands().empty() ? ""
+                                                       : " " + app.get_subcommands().front()->get_name();
     fmt::print(stderr, "neap{}: {}\n", name, Printable(line));
     return name == " run" && code == kBadCall ? static_cast<int>(kRunFailed) : code;
   };
   try {
-    // Its options are the other program's to parse.
-    if (argc > 1 && strcmp(argv[1], "sql") == 0) ExecuteSql(argv + 1);
+    if (is_sql) ExecuteSql(argv + 1);
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);

@@ -1,4 +1,5 @@
-// sql.cc: `neap sql`, which is another program: neap-sql beside this one, or in ../libexec/neap.
+// sql.cc: `neap sql`, which is another program: neap-sql beside this one or in PATH, where the engine's Python package
+// puts it.
 #include <fmt/format.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,21 +11,26 @@
 #include "tools/neap/failure.h"
 
 namespace neap::command {
+namespace {
+
+constexpr char kProgram[] = "neap-sql";
+
+}  // namespace
 
 void AddSql(CLI::App& app) { app.add_subcommand("sql", "Runs SQL over Parquet files within a memory bound"); }
 
 void ExecuteSql(char** argv) {
-  std::error_code error;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (const auto& place : {folder, folder / ".." / "libexec" / "neap"}) {
-    const auto program = std::filesystem::weakly_canonical(place / "neap-sql", error);
-    if (!std::filesystem::exists(program, error)) continue;
-    execv(program.c_str(), argv);
-    throw Failure(kCannotExecute, fmt::format("cannot run {}: {}", program.string(), strerror(errno)));
+  std::error_code ignored;
+  const auto beside = std::filesystem::read_symlink("/proc/self/exe", ignored).replace_filename(kProgram);
+  const bool is_beside = std::filesystem::exists(beside, ignored);
+  const std::string program = is_beside ? beside.string() : kProgram;
+  execvp(program.c_str(), argv);
+  if (errno == ENOENT && !is_beside) {
+    throw Failure(kNotFound,
+                  "the engine is not installed, no neap-sql beside neap or in PATH: run `pip install ./python` "
+                  "in neap's source tree, in a venv that is in PATH");
   }
-  throw Failure(kNotFound, fmt::format("neap-sql is not beside {}/neap: this neap was built without the engine, see "
-                                       "NEAP_ENGINE in CMakeLists.txt",
-                                       folder.string()));
+  throw Failure(kCannotExecute, fmt::format("cannot run {}: {}", program, strerror(errno)));
 }
 
 }  // namespace neap::command
