@@ -34,8 +34,6 @@ constexpr size_t kChunkBytes = size_t{512} << 10;
 constexpr size_t kChunkShare = 8;
 // How much a run asks for at a time.
 constexpr size_t kGrowth = size_t{512} << 10;
-// What writing a run takes: kept free for every thread.
-constexpr size_t kWorkspace = size_t{1} << 20;
 // A run that would be smaller goes on growing, and others are asked for room.
 constexpr size_t kLeastRun = size_t{1} << 20;
 // What a file takes that is being merged: a frame as it was written, as it was read, and as rows.
@@ -178,7 +176,7 @@ class SorterOf final : public Sorter {
     std::optional<Entry> bound;
   };
 
-  bool MayGrow(size_t bytes) { return query_.MayGrow(context_.memory, bytes + query_.threads() * kWorkspace); }
+  bool MayGrow(size_t bytes) { return query_.MayGrow(context_.memory, bytes); }
 
   void AskForRoom(Run& run, uint32_t rows) {
     size_t needed = rows * (context_.layout.width() + sizeof(Entry));

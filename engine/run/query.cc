@@ -18,6 +18,11 @@ namespace {
 // spill a page at a time, while finished build sides hold all of the bound.
 constexpr size_t kShares = 4;
 
+// What a thread takes without asking: to write what it spills, and for a batch on its way. Kept free of what operators
+// ask for, so that spilling needs no more than there is; no more than a share of a small bound.
+constexpr size_t kWorkspace = size_t{2} << 20;
+constexpr size_t kWorkspaceShare = 8;
+
 // ---- Time and rows of every operator, where they are asked for.
 
 uint64_t Now() {
@@ -87,6 +92,7 @@ Query::Query(const QueryOptions& options, SpillDirectory* spill)
       memory_(options.memory == 0 ? NEAP_UNBOUNDED : options.memory),
       spill_(spill),
       threads_(options.threads == 0 ? AvailableCpus() : options.threads),
+      workspace_(std::min(threads_ * kWorkspace, options.memory == 0 ? SIZE_MAX : options.memory / kWorkspaceShare)),
       pool_(threads_),
       consumer_(neap_pressure_register(
           [](void* query, size_t wanted) {
@@ -244,6 +250,7 @@ size_t Query::Free() {
 
 bool Query::MayGrow(Memory& memory, size_t bytes) {
   if (options_.force_spill) return false;
+  bytes += workspace_;
   if (memory.HasRoom(bytes)) return true;
   // What was freed and not yet given back is charged too.
   return memory.Purge() + memory_.memory().Purge() != 0 && memory.HasRoom(bytes);

@@ -71,6 +71,7 @@ class Query {
   QueryMemory memory_;
   SpillDirectory* spill_;
   uint32_t threads_;
+  size_t workspace_;  // bytes
   std::vector<Worker> workers_;
   Threads pool_;
   neap_consumer* consumer_;
