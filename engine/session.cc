@@ -22,6 +22,12 @@ constexpr uint64_t kReserveShare = 16;
 constexpr uint64_t kLeastReserve = 8 << 20;
 // Of the machine's free memory, where no container has a limit.
 constexpr double kShareOfMachine = 0.8;
+// Of the limit, or of the machine's memory: what a planner that waits for the next statement may hold beside queries.
+constexpr uint64_t kPlannerShare = 16;
+
+uint64_t OfMachine(int pages) {
+  return static_cast<uint64_t>(sysconf(pages)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
 
 bool NamesFiles(const std::string& name) {
   std::error_code ignored;
@@ -34,8 +40,7 @@ size_t DefaultMemory() {
   neap_stats_t process;
   if (neap_stats(&process) != 0) return 0;
   if (process.limit == UINT64_MAX) {
-    const auto free = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-    return static_cast<size_t>(free * kShareOfMachine);
+    return static_cast<size_t>(static_cast<double>(OfMachine(_SC_AVPHYS_PAGES)) * kShareOfMachine);
   }
   const uint64_t room = process.resident + process.headroom;
   const uint64_t reserve = std::max(process.limit / kReserveShare, kLeastReserve);
@@ -63,6 +68,27 @@ class Session::State {
     return tables_;
   }
 
+  // The planner that the statement before has left, or a new one.
+  std::unique_ptr<Planner> TakePlanner() {
+    std::unique_ptr<Planner> planner;
+    {
+      const std::lock_guard lock(mutex_);
+      planner = std::move(planner_);
+    }
+    if (planner != nullptr && planner->IsReady()) return planner;
+    return std::make_unique<Planner>(options.python);
+  }
+
+  // For the next statement, unless it is too large to wait for that.
+  void LeavePlanner(std::unique_ptr<Planner> planner) {
+    neap_stats_t process;
+    const bool limited = neap_stats(&process) == 0 && process.limit != UINT64_MAX;
+    const uint64_t memory = limited ? process.limit : OfMachine(_SC_PHYS_PAGES);
+    if (planner->ResidentBytes() > memory / kPlannerShare) return;
+    const std::lock_guard lock(mutex_);
+    planner_ = std::move(planner);
+  }
+
   neap::engine::Plan PlanOf(const Statement& statement, const Catalog& catalog) const {
     neap::engine::Plan plan = ReadSubstrait(statement.plan, catalog, ReadNotes(statement.notes));
     Optimize(plan, catalog);
@@ -74,8 +100,9 @@ class Session::State {
   const std::shared_ptr<SpillDirectory> spill;
 
  private:
-  mutable std::mutex mutex_;  // guards tables_
+  mutable std::mutex mutex_;  // guards what follows
   Catalog tables_;
+  std::unique_ptr<Planner> planner_;
 };
 
 Session::Session(SessionOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -92,8 +119,8 @@ void Session::AddTable(const std::string& name, std::function<void(ArrowArrayStr
 }
 
 std::vector<Statement> Session::Plan(const std::string& sql) {
-  std::optional<Planner> beside;
-  if (!state_->options.planner) beside.emplace(state_->options.python);  // loads while files are opened
+  std::unique_ptr<Planner> planner;
+  if (!state_->options.planner) planner = state_->TakePlanner();  // loads while files are opened
   const Catalog known = state_->Tables();
   for (const std::string& name : QuotedTables(sql)) {
     if (!known.contains(name) && NamesFiles(name)) AddTable(name, {name});
@@ -101,7 +128,10 @@ std::vector<Statement> Session::Plan(const std::string& sql) {
   std::vector<std::string> declarations;
   for (const auto& [name, table] : state_->Tables()) declarations.push_back(DeclareTable(name, table->columns()));
   const std::vector<std::string> statements = SplitStatements(sql);
-  return beside ? beside->Plan(declarations, statements) : state_->options.planner(declarations, statements);
+  if (planner == nullptr) return state_->options.planner(declarations, statements);
+  std::vector<Statement> plans = planner->Plan(declarations, statements);
+  state_->LeavePlanner(std::move(planner));
+  return plans;
 }
 
 std::string Session::Explain(const Statement& statement) {

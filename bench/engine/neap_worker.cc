@@ -1,6 +1,5 @@
 // neap_worker.cc: neap as worker.py has the other engines: neap_worker FOLDER THREADS. Orders come on standard input as
-// worker.py describes them; each is answered by a line of JSON, whose "planning" is the seconds that the planner's
-// process took, which "seconds" leaves out: it starts anew for every statement.
+// worker.py describes them; each is answered by a line of JSON.
 #include <arrow/api.h>
 #include <arrow/c/bridge.h>
 #include <arrow/io/interfaces.h>
@@ -51,11 +50,8 @@ class Sink final : public arrow::io::OutputStream {
 };
 
 std::string Run(Session& session, const std::string& sql, const std::string& keep) {
-  auto start = Clock::now();
-  const auto statements = session.Plan(sql);
-  const double planning = Since(start);
-  start = Clock::now();
-  const auto result = session.Execute(statements.at(0));
+  const auto start = Clock::now();
+  const auto result = session.Execute(session.Plan(sql).at(0));
   ArrowArrayStream stream;
   result->Export(&stream);
   const auto reader = arrow::ImportRecordBatchReader(&stream).ValueOrDie();
@@ -77,7 +73,7 @@ std::string Run(Session& session, const std::string& sql, const std::string& kee
     Check(sink->Close());
   }
   const double seconds = Since(start);
-  return fmt::format(R"({{"seconds": {:.6f}, "planning": {:.6f}, "rows": {}}})", seconds, planning, rows);
+  return fmt::format(R"({{"seconds": {:.6f}, "rows": {}}})", seconds, rows);
 }
 
 std::string ErrorLine(const std::string& text) {

@@ -48,7 +48,6 @@ class Worker:
 @dataclass
 class Cell:
     seconds: list[float] = field(default_factory=list)
-    planning: list[float] = field(default_factory=list)  # neap: beside the seconds, by a process that starts anew
     error: str | None = None
     wrong: str | None = None  # how its result differs from the reference's
 
@@ -78,7 +77,6 @@ def measure(suite: str, scale: str, engines: list[str], only: list[str], rounds:
                     cell.error = answer["error"]
                 elif turn > 0:
                     cell.seconds.append(answer["seconds"])
-                    cell.planning.append(answer.get("planning", 0))
         for engine in engines:
             if engine != REFERENCE and not cells[engine].error and not cells[REFERENCE].error:
                 files = (open(kept / f"{name}.arrow", "rb") for name in (REFERENCE, engine))
@@ -118,9 +116,6 @@ def markdown(table: dict, title: str) -> str:
             lines.append(f"| total / {REFERENCE} | " + " | ".join(f"{totals[e] / base:.2f}" for e in engines) + " |")
             means = [geomean([cells[e].median() / cells[REFERENCE].median() for cells in done]) for e in engines]
             lines.append(f"| geometric mean / {REFERENCE} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
-        plans = [second for cells in done if "neap" in cells for second in cells["neap"].planning]
-        if plans:
-            lines.append(f"\nWithout neap's planner, a process that takes {statistics.median(plans):.2f} s a statement.")
         if len(done) != len(table):
             lines.append(f"\nTotals and means are over the {len(done)} queries that every engine finished.")
     causes = [

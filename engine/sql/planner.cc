@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -151,6 +152,8 @@ Planner::Planner(const std::string& python) : python_(ChoosePython(python)) {
   posix_spawn_file_actions_adddup2(&actions, output.writing(), STDOUT_FILENO);
   // What Python says of itself, a missing package above all, is told in the error.
   posix_spawn_file_actions_adddup2(&actions, output.writing(), STDERR_FILENO);
+  // A file of the caller's, a pipe above all, must not stay open for as long as this program lives.
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   std::string script = kPlannerScript;
   char isolated[] = "-I", no_files[] = "-B", command[] = "-c";
   char* arguments[] = {python_.data(), isolated, no_files, command, script.data(), nullptr};
@@ -160,6 +163,7 @@ Planner::Planner(const std::string& python) : python_(ChoosePython(python)) {
     pid_ = -1;
     throw Error(ErrorKind::kPlan, fmt::format("cannot run {}: {}: {}", python_, strerror(error), kNeedsPython));
   }
+  parent_ = getpid();
   input_ = input.Take(1);
   output_ = output.Take(0);
 }
@@ -167,9 +171,25 @@ Planner::Planner(const std::string& python) : python_(ChoosePython(python)) {
 Planner::~Planner() {
   if (input_ >= 0) close(input_);
   if (output_ >= 0) close(output_);
-  if (pid_ < 0) return;
-  kill(pid_, SIGKILL);
+  if (pid_ < 0 || parent_ != getpid()) return;
+  // It holds nothing that it would have to put away, and Python takes long to end by itself. One that has ended may
+  // have been waited for by others, and its number be another's.
+  if (IsReady()) kill(pid_, SIGKILL);
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
+}
+
+bool Planner::IsReady() const {
+  if (parent_ != getpid()) return false;
+  siginfo_t ended{};
+  const int failed = waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT);
+  return failed == 0 && ended.si_pid == 0;
+}
+
+size_t Planner::ResidentBytes() const {
+  std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+  size_t mapped = 0, resident = 0, of_files = 0;
+  file >> mapped >> resident >> of_files;
+  return (resident - of_files) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
 
 std::vector<Statement> Planner::Plan(const std::vector<std::string>& tables,
@@ -191,7 +211,6 @@ std::vector<Statement> Planner::Plan(const std::vector<std::string>& tables,
   const timespec at_once{};
   while (sigtimedwait(&pipe_signal, nullptr, &at_once) > 0) continue;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  close(std::exchange(input_, -1));
 
   std::vector<Statement> result;
   for (size_t i = 0; i < statements.size(); ++i) {
@@ -202,8 +221,6 @@ std::vector<Statement> Planner::Plan(const std::vector<std::string>& tables,
     if (bytes == 0 || *notes != ' ') FailWithOutput(line + "\n");
     result.push_back({ReadBytes(bytes), notes + 1});
   }
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
-  pid_ = -1;
   return result;
 }
 
@@ -235,6 +252,7 @@ std::string Planner::ReadLine() {
 
 // The last line of a Python program that failed says why.
 void Planner::FailWithOutput(std::string output) {
+  close(std::exchange(input_, -1));  // it ends, if it has not yet
   char more[4096];
   for (;;) {
     const ssize_t now = read(output_, more, sizeof more);

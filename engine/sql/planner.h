@@ -1,5 +1,6 @@
-// planner.h: SQL planned by DataFusion, in a process beside this one (planner.py) that lives no longer than planning
-// takes: it is as large as a small query, and shares the container's limit.
+// planner.h: SQL planned by DataFusion, in a process beside this one (planner.py). Its start costs more than most plans
+// do, so a session keeps it for the next statement; but it shares the container's limit, so that it is not kept where
+// it is large against that.
 #pragma once
 
 #include <sys/types.h>
@@ -24,9 +25,13 @@ class Planner {
   Planner(const Planner&) = delete;
   Planner& operator=(const Planner&) = delete;
 
-  // Once; the program has ended when this returns. Throws Error(kPlan) for the first statement that cannot be planned,
-  // in DataFusion's words.
+  // Throws Error(kPlan) for the first statement that cannot be planned, in DataFusion's words; call it no more then.
   std::vector<Statement> Plan(const std::vector<std::string>& tables, const std::vector<std::string>& statements);
+
+  // Whether it can be asked once more: not when the program has died, nor in a fork of the process that started it.
+  bool IsReady() const;
+  // Of its resident memory what counts against a container's limit: without the pages of its files.
+  size_t ResidentBytes() const;
 
  private:
   std::string ReadLine();
@@ -35,8 +40,9 @@ class Planner {
 
   std::string python_;
   pid_t pid_ = -1;
-  int input_ = -1;   // the program's
-  int output_ = -1;  // the program's
+  pid_t parent_ = -1;  // whose child it is
+  int input_ = -1;     // the program's
+  int output_ = -1;    // the program's
 };
 
 }  // namespace neap::engine

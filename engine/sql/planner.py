@@ -1,8 +1,9 @@
-"""SQL to Substrait, by DataFusion. The engine runs this program beside itself while statements are planned.
+"""SQL to Substrait, by DataFusion. The engine runs this program beside itself.
 
-One line of JSON comes in on standard input:
+Every line that comes in on standard input is a request, in JSON:
     {"tables": [CREATE TABLE ..., ...], "statements": [SQL, ...]}
-For every statement one line goes out, and after the first form of it BYTES bytes, which are the plan:
+For every statement one line goes out, and after the first form of it BYTES bytes, which are the plan; the second form is
+the last of its request:
     plan BYTES MARKS ANTI...
     error LINE
 There is one ANTI for every anti join, in the order of DataFusion's own listing, 1 where it is that of NOT IN; MARKS is
@@ -27,6 +28,8 @@ CONFIG = {
 
 def load_datafusion():
     """The compiled part alone: the package's own modules import pyarrow, which takes longer than planning does."""
+    if "datafusion" in sys.modules:
+        return sys.modules["datafusion._internal"]
     spec = importlib.util.find_spec("datafusion")
     package = types.ModuleType("datafusion")
     package.__path__ = list(spec.submodule_search_locations)
@@ -105,17 +108,19 @@ def one_line(error):
 
 
 def main():
-    request = json.loads(sys.stdin.buffer.readline())
-    planner = None
+    planner, declared = None, None
     out = sys.stdout.buffer
-    for sql in request["statements"]:
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
         try:
-            planner = planner or Planner(load_datafusion(), request["tables"])
-            plan, notes = planner.plan(sql)
-            out.write(f"plan {len(plan)} {notes}\n".encode() + plan)
+            if planner is None or request["tables"] != declared:
+                planner, declared = Planner(load_datafusion(), request["tables"]), request["tables"]
+            for sql in request["statements"]:
+                plan, notes = planner.plan(sql)
+                out.write(f"plan {len(plan)} {notes}\n".encode() + plan)
         except BaseException as error:  # a panic of DataFusion's is not an Exception
             out.write(f"error {one_line(error)}\n".encode())
-    out.flush()
+        out.flush()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-NEAP = os.environ["NEAP_COMMAND"]
+from support import NEAP, needs_limit
+
 DEADLINE = 120
 ROWS = 200_000
 
@@ -20,6 +21,20 @@ ROWS = 200_000
 def sql(*arguments, **options):
     options.setdefault("text", True)
     return subprocess.run([NEAP, "sql", *map(str, arguments)], capture_output=True, timeout=DEADLINE, **options)
+
+
+def descendants(ancestor):
+    """The names of the processes below this one."""
+    names = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            pid, name = (folder / "stat").read_text().partition(")")[0].split(" (")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has just ended
+            continue
+        if parent == ancestor:
+            names += [name, *descendants(int(pid))]
+    return names
 
 
 class SqlTest(unittest.TestCase):
@@ -190,11 +205,12 @@ class Failures(SqlTest):
 
 
 class Ending(SqlTest):
-    def test_ctrl_c_ends_it_at_once_and_removes_its_files(self):
+    def spilling(self, *before):
+        """A query that would take very long, once it has files on disk, and their folder."""
         spill = self.data / "spill"
         spill.mkdir(exist_ok=True)
         program = subprocess.Popen(
-            [NEAP, "sql", "--memory", "64M", "--spill-dir", spill, "--force-spill", "-t", f"t={self.many}"]
+            [*before, NEAP, "sql", "--memory", "64M", "--spill-dir", spill, "--force-spill", "-t", f"t={self.many}"]
             + ["SELECT a.t, b.n FROM t a, t b ORDER BY a.t, b.n"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -204,6 +220,17 @@ class Ending(SqlTest):
             self.assertLess(time.monotonic(), end, "it never spills")
             self.assertIsNone(program.poll(), "it ended by itself")
             time.sleep(0.02)
+        return program, spill
+
+    @needs_limit
+    def test_no_planner_waits_beside_a_query_in_a_small_container(self):
+        program, _ = self.spilling(NEAP, "run", "--limit", "128M", "--")
+        self.assertEqual(descendants(program.pid), ["neap-sql"])
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=DEADLINE)
+
+    def test_ctrl_c_ends_it_at_once_and_removes_its_files(self):
+        program, spill = self.spilling()
         start = time.monotonic()
         program.send_signal(signal.SIGINT)
         self.assertEqual(program.wait(timeout=DEADLINE), 130)
