@@ -81,6 +81,11 @@ int neap_arena_unreserve(neap_arena* arena, size_t bytes) {
   return 0;
 }
 
+int neap_arena_may_grow(neap_arena* arena, size_t bytes) {
+  if (arena == nullptr) return EINVAL;
+  return bytes <= PTRDIFF_MAX && Of(arena)->MayGrow(bytes) ? 0 : ENOMEM;
+}
+
 size_t neap_arena_purge(neap_arena* arena) {
   if (arena == nullptr) return 0;
   return neap::Releaser::ReleaseArena(Of(arena));

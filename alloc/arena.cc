@@ -208,6 +208,15 @@ bool Arena::Reserve(size_t bytes) {
   return false;
 }
 
+bool Arena::MayGrow(size_t bytes) const {
+  for (const Arena* arena = this; arena != nullptr; arena = arena->parent_) {
+    const size_t charged = arena->charged_.load(std::memory_order_relaxed);
+    const size_t bound = arena->bound_.load(std::memory_order_relaxed);
+    if (charged > bound || bytes > bound - charged) return false;
+  }
+  return !LimitGate::Critical() && LimitGate::HasRoomFor(TotalReserved() + bytes);
+}
+
 size_t Arena::TotalReserved() {
   MutexLock lock(g_tree);
   size_t total = 0;

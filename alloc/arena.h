@@ -49,6 +49,7 @@ class Arena {
   bool Charge(size_t bytes);
   void Uncharge(size_t bytes);
   bool Reserve(size_t bytes);
+  bool MayGrow(size_t bytes) const;
   void Unreserve(size_t bytes);
   static size_t TotalReserved();  // by all arenas
 

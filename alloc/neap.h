@@ -62,6 +62,9 @@ NEAP_EXPORT int neap_arena_stats(neap_arena* arena, neap_arena_stats_t* stats);
 NEAP_EXPORT int neap_arena_reserve(neap_arena* arena, size_t bytes);
 NEAP_EXPORT int neap_arena_unreserve(neap_arena* arena, size_t bytes);
 
+/* The same question with nothing held: 0 where so much could be reserved now, or ENOMEM. */
+NEAP_EXPORT int neap_arena_may_grow(neap_arena* arena, size_t bytes);
+
 /* Gives back every page of the arena that holds no live block; returns the bytes given back. */
 NEAP_EXPORT size_t neap_arena_purge(neap_arena* arena);
 

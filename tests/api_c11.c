@@ -18,6 +18,7 @@ int UseFromC(void) {
   if (arena == NULL) return __LINE__;
   if (neap_arena_set_mode(arena, NEAP_ARENA_STRICT) != 0) return __LINE__;
   if (neap_arena_set_bound(arena, (size_t)2 << 20) != 0) return __LINE__;
+  if (neap_arena_may_grow(arena, 4096) != 0) return __LINE__;
   if (neap_arena_reserve(arena, 4096) != 0) return __LINE__;
   if (neap_arena_unreserve(arena, 4096) != 0) return __LINE__;
   if (neap_scope_push(arena) != 0) return __LINE__;

@@ -28,6 +28,7 @@ TEST(Api, NonsenseIsRefused) {
   EXPECT_EQ(neap_arena_stats(nullptr, &stats), EINVAL);
   EXPECT_EQ(neap_arena_stats(neap_arena_root(), nullptr), EINVAL);
   EXPECT_EQ(neap_arena_unreserve(nullptr, 1), EINVAL);
+  EXPECT_EQ(neap_arena_may_grow(nullptr, 1), EINVAL);
   EXPECT_EQ(neap_stats(nullptr), EINVAL);
 }
 

@@ -282,6 +282,19 @@ TEST_F(ArenaTest, AReservationIsHeldAndGrownInto) {
   EXPECT_EQ(Stats(arena).charged, 500u << 10);
 }
 
+TEST_F(ArenaTest, AskingForRoomHoldsNothing) {
+  neap_arena* parent = Create(nullptr, kMiB);
+  neap_arena* child = Create(parent, NEAP_UNBOUNDED);
+  EXPECT_EQ(neap_arena_may_grow(child, kMiB), 0);
+  EXPECT_EQ(neap_arena_may_grow(child, kMiB + 1), ENOMEM);
+  EXPECT_EQ(neap_arena_may_grow(child, SIZE_MAX), ENOMEM);
+  EXPECT_EQ(Stats(parent).peak, 0u);
+  EXPECT_EQ(neap_arena_reserve(child, kMiB / 2), 0);
+  EXPECT_EQ(neap_arena_may_grow(parent, kMiB / 2), 0);
+  EXPECT_EQ(neap_arena_may_grow(parent, kMiB / 2 + 1), ENOMEM);
+  EXPECT_EQ(Stats(parent).charged, kMiB / 2);
+}
+
 TEST_F(ArenaTest, AReservationIsRefusedInBothModesAndByAnyBoundOnTheWay) {
   neap_arena* parent = Create(nullptr, kMiB);
   neap_arena* child = Create(parent, NEAP_UNBOUNDED);

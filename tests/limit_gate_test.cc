@@ -164,6 +164,8 @@ TEST_F(LimitGateTest, AReservationBeyondTheContainersRoomIsRefused) {
   EXPECT_EQ(neap_arena_reserve(arena, 500 * kMiB), 0);
   EXPECT_EQ(neap_arena_unreserve(arena, SIZE_MAX), 0);
   EXPECT_NE(neap_arena_reserve(arena, 2000 * kMiB), 0);
+  EXPECT_EQ(neap_arena_may_grow(arena, 500 * kMiB), 0);
+  EXPECT_NE(neap_arena_may_grow(arena, 2000 * kMiB), 0);
   // Dirty pages are room: they go first.
   Grow(700 * kMiB);
   Drop(SIZE_MAX);
@@ -192,6 +194,7 @@ TEST_F(LimitGateTest, WhatIsReservedCountsAgainstHeadroom) {
   neap_arena* second = neap_arena_create(nullptr, "second", NEAP_UNBOUNDED);
   EXPECT_EQ(neap_arena_reserve(first, 250 * kMiB), 0);
   EXPECT_EQ(neap_arena_reserve(second, 250 * kMiB), ENOMEM);
+  EXPECT_EQ(neap_arena_may_grow(second, 250 * kMiB), ENOMEM);
   EXPECT_EQ(neap_arena_unreserve(first, 250 * kMiB), 0);
   EXPECT_EQ(neap_arena_reserve(second, 250 * kMiB), 0);
 }

@@ -15,11 +15,7 @@ Memory::Memory(Memory* parent, const std::string& name, size_t bound)
 
 Memory::~Memory() { neap_arena_destroy(arena_); }
 
-bool Memory::HasRoom(size_t bytes) {
-  if (neap_arena_reserve(arena_, bytes) != 0) return false;
-  neap_arena_unreserve(arena_, bytes);
-  return true;
-}
+bool Memory::HasRoom(size_t bytes) { return neap_arena_may_grow(arena_, bytes) == 0; }
 
 void* Memory::Allocate(size_t bytes, size_t alignment) {
   void* block = neap_arena_malloc(arena_, bytes, alignment);
