@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import prepare
+import query
 import run
 from container import Container, NoCgroup
 from scenario import ALWAYS, MIB, SPARK, Scenario
@@ -26,8 +27,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ABOUT = """\
 Shows what the allocator decides for real executors in a real container: the same job on TPC-H Parquet data (SF 1) with
-glibc, Debian's jemalloc and neap, each in a memory cgroup of its own. Installs what is missing, builds neap, generates
-the data once, prints one table and writes build/demo/results.json, one line a run."""
+glibc, Debian's jemalloc and neap, each in a memory cgroup of its own; then one query on neap's engine, in ample memory
+and in 128 MiB. Installs what is missing, builds neap, generates the data once, prints tables and writes
+build/demo/results.json, one line a run."""
 
 EXAMPLES = """\
 examples:
@@ -78,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--spark", action="store_true", help="also Spark with DataFusion Comet (some minutes more)")
     parser.add_argument("--quick", action="store_true", help="one round of each scenario")
     parser.add_argument("--rounds", type=rounds, metavar="N", help="rounds of queries in each scenario")
-    parser.add_argument("--limit", type=size, metavar="SIZE", help="of every container, instead of the scenario's own")
+    parser.add_argument("--limit", type=size, metavar="SIZE", help="of the allocators' containers, instead of their own")
     parser.add_argument("--only", type=allocators, metavar="NAMES", default=ALLOCATORS, help="such as glibc,neap")
     options = parser.parse_args()
     if options.quick and options.rounds:
@@ -170,7 +172,24 @@ time, CPU: seconds from the first query to the last answer, or to the end. peak,
 peak, idle: resident anonymous memory of the whole container, as the kernel counts it; idle: {run.IDLE_S:.0f} s after the last
 query, every result dropped. live: bytes in blocks handed out and not yet freed, at that time or at the last reading
 before the end, as the allocator tells (glibc and jemalloc cannot be asked from outside a JVM or a killed process).
-foreign: memory that no malloc handed out, such as the JVM's heap, stacks and the program's own mappings."""
+foreign: memory that no malloc handed out, such as the JVM's heap, stacks and the program's own mappings.
+The query's time has its planning in it; its ledger is that of the peak. spilled: what it wrote to disk and read again;
+freed: resident memory that spilling gave back, as measured."""
+
+
+def print_query_head() -> None:
+    columns = "".join(f"{name:>9}" for name in ("time", "peak", "spilled", "freed"))
+    print(f"\n{query.TITLE}\n  {'container':12}{'ended':14}{columns}", flush=True)
+
+
+def print_query(result: query.Run) -> None:
+    figures = [seconds(result.wall_s)] + [mib(value) for value in (result.peak, result.spilled, result.freed)]
+    container = f"{mib(result.limit)} MiB"
+    print(f"  {container:12}{result.ended:14}" + "".join(f"{figure:>9}" for figure in figures), flush=True)
+    if result.ended in (run.FAILED, run.WRONG):
+        print(f"              see {result.log}")
+    if result.ledger:
+        print_ledger(result.ledger)
 
 
 def print_foot(about: dict) -> None:
@@ -192,6 +211,7 @@ def prepare_site(options: argparse.Namespace, interrupted: Callable[[], bool]) -
         data=prepare.tables(python),
         logs=prepare.DEMO / "logs",
         neap=command,
+        neap_sql=prepare.engine(python) if command else None,
         comet=prepare.comet(python, java) if options.spark else None,
         java_home=java,
         interrupted=interrupted,
@@ -215,6 +235,15 @@ def measure_all(scenarios: list[Scenario], names: list[str], site: run.Site, pre
                 ledger = result.ledger or ledger
             if ledger:
                 print_ledger(ledger)
+        if site.neap_sql:
+            print_query_head()
+            rows = None
+            for limit in query.LIMITS:
+                result = query.measure(limit, site, rows)
+                print_query(result)
+                print(json.dumps({"scenario": "query"} | dataclasses.asdict(result) | about), file=results, flush=True)
+                sound = sound and result.ended == run.FINISHED
+                rows = rows or result.rows
     print_foot(about)
     return sound
 

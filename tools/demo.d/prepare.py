@@ -53,6 +53,14 @@ def neap() -> tuple[Path, Path]:
     return tuple(shutil.copy2(ROOT / "build" / name, copies / name) for name in ("libneap.so", "neap"))
 
 
+def engine(interpreter: Path) -> Path:
+    """neap-sql in the venv, beside pyarrow: what `pip install ./python` puts there, from the build that there is."""
+    [site] = (interpreter.parents[1] / "lib").glob("python3*/site-packages")
+    install = ["cmake", "--install", ROOT / "build", "--component", "python", "--strip", "--prefix", site]
+    _run("installing the engine", install, "engine.log")
+    return site / "neap/neap-sql"
+
+
 def jemalloc() -> Path:
     found = sorted(Path("/usr/lib").glob(f"{platform.machine()}-linux-gnu/libjemalloc.so.2"))
     if not found:
@@ -75,7 +83,7 @@ def python() -> Path:
         shutil.rmtree(venv, ignore_errors=True)
         _run("making a venv", [sys.executable, "-m", "venv", venv], "venv.log")
         pip = [venv / "bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
-        _run("installing pyarrow, pandas and Spark", [*pip, "-r", HERE / "requirements.txt"], "venv.log")
+        _run("installing pyarrow, datafusion, pandas and Spark", [*pip, "-r", HERE / "requirements.txt"], "venv.log")
         stamp.write_text(wanted)
     return venv / "bin/python"
 

@@ -35,6 +35,7 @@ class Site:
     data: Path
     logs: Path
     neap: Path | None  # the command, where neap is among the allocators
+    neap_sql: Path | None  # and the engine's
     comet: Path | None
     java_home: Path
     interrupted: Callable[[], bool]
@@ -114,7 +115,7 @@ def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site
     """`answers`: of each query, as the first run of the scenario finds them and all others have to."""
     log_path = site.logs / f"{scenario.name}-{allocator}.log"
     result = Result(scenario.name, allocator, scenario.limit, scenario.planned, str(log_path))
-    _warm_page_cache(site.data)
+    warm_page_cache(site.data)
     with (
         open(log_path, "wb") as log,
         tempfile.TemporaryDirectory(dir=site.logs, prefix="tmp-") as scratch,
@@ -145,7 +146,7 @@ def measure(scenario: Scenario, allocator: str, preload: Path | None, site: Site
             if len(result.queries) < result.planned:
                 result.wall_s = round(watch.elapsed(), 1)
         if allocator == "neap":
-            result.ledger = _ledger(site.neap, Path(pages))
+            result.ledger = ledger_of(site.neap, Path(pages))
             result.live = result.ledger.get("live")
     return result
 
@@ -187,7 +188,7 @@ def _environment(scenario: Scenario, preload: Path | None, site: Site, scratch: 
     return environment
 
 
-def _ledger(neap: Path, pages: Path) -> dict[str, int]:
+def ledger_of(neap: Path, pages: Path) -> dict[str, int]:
     """What the processes that run, or were killed, wrote last on their pages of statistics, added up."""
     total = {}
     for page in sorted(pages.iterdir()):
@@ -199,7 +200,7 @@ def _ledger(neap: Path, pages: Path) -> dict[str, int]:
     return total
 
 
-def _warm_page_cache(data: Path) -> None:
+def warm_page_cache(data: Path) -> None:
     """Reads the tables outside the container, so that no run pays for the disk or is charged for the page cache."""
     for table in data.glob("*.parquet"):
         with open(table, "rb") as file:
