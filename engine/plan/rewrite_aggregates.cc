@@ -51,21 +51,26 @@ void ArgumentsToColumns(Plan& plan, Rel& rel) {
 // ---- Grouping sets. Every row goes in once for each set, with NULL for the columns that the set leaves out, and the
 // number of the set as one more group, so that equal sets and NULLs of the data stay apart.
 
-// The empty set has a row of its own also where there is no input: a row that no aggregate counts. `expand` gives its
-// columns under new numbers to a union with that row, which gives them under theirs, and the column that tells.
-RelPtr WithRowOfNothing(Plan& plan, RelPtr expand, ColumnId set_number, size_t empty_set, ColumnId counts) {
+// An empty set has a row of its own also where there is no input: a row that no aggregate counts. `expand` gives its
+// columns under new numbers to a union with those rows, which gives them under theirs, and the column that tells.
+RelPtr WithRowsOfNothing(Plan& plan, RelPtr expand, ColumnId set_number, const std::vector<size_t>& empty_sets,
+                         ColumnId counts) {
   for (auto& projection : expand->projections) projection.push_back(Expression::Constant({false, true}, kBool));
   RelPtr nothing = std::make_shared<Rel>(Rel::Kind::kValues);
   RelPtr both = std::make_shared<Rel>(Rel::Kind::kSet);
   both->output = std::exchange(expand->defines, {});
   both->output.push_back(counts);
-  auto& row = nothing->rows.emplace_back();
+  for (const size_t set : empty_sets) {
+    auto& row = nothing->rows.emplace_back();
+    for (ColumnId id : both->output) {
+      row.push_back(id == set_number ? Integer(static_cast<int64_t>(set))
+                    : id == counts   ? Expression::Constant({false, false}, kBool)
+                                     : Null(plan.columns[id].type));
+    }
+  }
   for (ColumnId id : both->output) {
-    const Type type = plan.columns[id].type;
-    row.push_back(id == set_number ? Integer(static_cast<int64_t>(empty_set))
-                  : id == counts   ? Expression::Constant({false, false}, kBool)
-                                   : Null(type));
-    for (const RelPtr& input : {expand, nothing}) input->defines.push_back(plan.NewColumn(plan.columns[id].name, type));
+    const ColumnInfo column = plan.columns[id];
+    for (const RelPtr& input : {expand, nothing}) input->defines.push_back(plan.NewColumn(column.name, column.type));
   }
   expand->output = expand->defines;
   nothing->output = nothing->defines;
@@ -121,14 +126,15 @@ void RewriteGroupingSets(Plan& plan, RelPtr& rel) {
     for (ColumnId id : arguments) projection.push_back(ColumnOf(plan, id));
   }
 
-  // Aggregates leave NULLs out, so that the row of nothing matters to those alone that see rows.
-  const auto empty_set =
-      std::find_if(rel->grouping_sets.begin(), rel->grouping_sets.end(), [](const auto& set) { return set.empty(); });
+  // Aggregates leave NULLs out, so that the rows of nothing matter to those alone that see rows.
+  std::vector<size_t> empty_sets;
+  for (size_t s = 0; s < rel->grouping_sets.size(); ++s) {
+    if (rel->grouping_sets[s].empty()) empty_sets.push_back(s);
+  }
   std::optional<Expression> counts;
-  if (empty_set != rel->grouping_sets.end()) {
+  if (!empty_sets.empty()) {
     counts = Expression::Column(plan.NewColumn("counts", kBool, false), kBool);
-    const auto number = static_cast<size_t>(empty_set - rel->grouping_sets.begin());
-    expand = WithRowOfNothing(plan, std::move(expand), set_number, number, counts->column);
+    expand = WithRowsOfNothing(plan, std::move(expand), set_number, empty_sets, counts->column);
   }
 
   // GROUPING(a, b): a bit a column, set where the set leaves it out. Known from the number of the set.
@@ -259,7 +265,23 @@ Merged Split(Plan& plan, const AggregateCall& call, std::vector<AggregateCall>& 
       return merged;
     }
     default:
-      throw Error(ErrorKind::kPlan, "a standard deviation or variance beside a DISTINCT aggregate is not supported");
+      // Of part 0, whose rows are all below one group; it is NULL in the others.
+      merged.above.push_back(partial(call.function, type, Aggregate::kMax));
+      merged.above[0].output = call.output;
+      return merged;
+  }
+}
+
+// Standard deviations and variances cannot be merged by sums alone.
+bool IsMerged(const AggregateCall& call) {
+  switch (call.function) {
+    case Aggregate::kStddevSample:
+    case Aggregate::kStddevPopulation:
+    case Aggregate::kVarianceSample:
+    case Aggregate::kVariancePopulation:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -289,8 +311,8 @@ void RewriteDistinct(Plan& plan, RelPtr& rel) {
     }
   }
 
-  // One argument: rows stay as they are. Several: every row goes in once for each of them, the others NULL, and once
-  // for the aggregates that are not distinct; `part` tells which.
+  // One argument: rows stay as they are. Several, or others that are not merged: every row goes in once for each of
+  // them, the others NULL, and once, as part 0, for the aggregates that are not distinct; `part` tells which.
   RelPtr below = MakeRel(Rel::Kind::kAggregate, rel->inputs[0]);
   std::vector<Expression> groups = rel->expressions;
   std::vector<AggregateCall> plain;
@@ -298,7 +320,7 @@ void RewriteDistinct(Plan& plan, RelPtr& rel) {
     if (!call.distinct) plain.push_back(call);
   }
   std::optional<ColumnId> part;
-  if (distinct.size() > 1) {
+  if (distinct.size() > 1 || !std::all_of(plain.begin(), plain.end(), IsMerged)) {
     part = plan.NewColumn("part", kBigint, false);
     RelPtr expand = MakeRel(Rel::Kind::kExpand, rel->inputs[0]);
     std::vector<ColumnId> plain_columns;

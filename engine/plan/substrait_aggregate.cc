@@ -17,7 +17,7 @@ RelPtr SubstraitReader::ReadAggregate(const substrait::AggregateRel& rel) {
   const bool several = aggregate->grouping_sets.size() > 1;
   aggregate->output = aggregate->defines;
 
-  // GROUPING() of all grouping columns tells the sets apart, if no two are equal.
+  // GROUPING() of all grouping columns tells the sets apart, if no two are equal; DataFusion asks for no more.
   ColumnId grouping = 0;
   if (several) {
     const size_t groups = aggregate->defines.size();
@@ -107,7 +107,7 @@ void SubstraitReader::ReadGroupings(const substrait::AggregateRel& rel, Scope& s
   }
   auto& sets = aggregate.grouping_sets;
   if (sets.size() == 1 && sets[0].size() == aggregate.expressions.size()) sets.clear();
-  if (sets.size() > 1) {
+  if (sets.size() > 1 && !datafusion_) {
     for (size_t i = 0; i < sets.size(); ++i) {
       if (std::find(sets.begin(), sets.begin() + static_cast<ptrdiff_t>(i), sets[i]) !=
           sets.begin() + static_cast<ptrdiff_t>(i))

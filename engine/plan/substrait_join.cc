@@ -54,6 +54,11 @@ bool IsAntiJoin(const JoinRel& rel) {
   return rel.type() == JoinRel::JOIN_TYPE_LEFT_ANTI || rel.type() == JoinRel::JOIN_TYPE_RIGHT_ANTI;
 }
 
+bool IsSemiOrAnti(JoinKind kind) {
+  return kind == JoinKind::kLeftSemi || kind == JoinKind::kLeftAnti || kind == JoinKind::kRightSemi ||
+         kind == JoinKind::kRightAnti;
+}
+
 bool Contains(const std::vector<ColumnId>& columns, ColumnId id) {
   return std::find(columns.begin(), columns.end(), id) != columns.end();
 }
@@ -165,6 +170,7 @@ RelPtr SubstraitReader::ReadJoin(const JoinRel& rel) {
   join->inputs = {left, right};
   if (form.swapped) std::swap(join->inputs[0], join->inputs[1]);
   if (rel.has_expression()) SplitJoinCondition(*join, Read(rel.expression(), scope));
+  if (notes_.semi_joins_are_sets && IsSemiOrAnti(form.kind)) return MakeSetOfJoin(*join);
   DecideNulls(*join, rel);
   if (form.kind == JoinKind::kLeft || form.kind == JoinKind::kFull || form.kind == JoinKind::kLeftSingle)
     MarkNullable(join->inputs[1]->output);
@@ -175,6 +181,43 @@ RelPtr SubstraitReader::ReadJoin(const JoinRel& rel) {
   joined.columns = join->output;
   std::vector<ColumnId> output = join->output;
   return MakeFilter(std::move(join), Read(rel.post_join_filter(), joined), std::move(output));
+}
+
+// INTERSECT ALL and EXCEPT ALL, for which DataFusion writes a semi and an anti join on all columns of both sides.
+RelPtr SubstraitReader::MakeSetOfJoin(const Rel& join) {
+  const bool intersect = join.join == JoinKind::kLeftSemi;
+  const std::vector<ColumnId>& columns = join.output;
+  if ((!intersect && join.join != JoinKind::kLeftAnti) || join.filter || join.left_keys.size() != columns.size())
+    RefusePlan("INTERSECT ALL or EXCEPT ALL on something else than all columns");
+  std::vector<RelPtr> sides;
+  for (const RelPtr& input : join.inputs) {
+    const std::vector<Expression>& keys = &input == join.inputs.data() ? join.left_keys : join.right_keys;
+    RelPtr project = Unary(Rel::Kind::kProject, input);
+    project->output.clear();
+    for (const ColumnId column : columns) {
+      // The key of this column, which may have been cast to the type that both sides have.
+      const auto key = std::find_if(join.left_keys.begin(), join.left_keys.end(), [&](const Expression& left) {
+        const Expression& value = left.kind == Expression::Kind::kCast ? left.args[0] : left;
+        return value.is_column() && value.column == column;
+      });
+      if (key == join.left_keys.end()) RefusePlan("INTERSECT ALL or EXCEPT ALL on something else than all columns");
+      const Expression& value = keys[static_cast<size_t>(key - join.left_keys.begin())];
+      project->expressions.push_back(value);
+      project->defines.push_back(NewColumn(value.type, MayBeNull(value)));
+    }
+    project->output = project->defines;
+    sides.push_back(std::move(project));
+  }
+  RelPtr set = MakeSet(intersect ? Rel::Set::kIntersectAll : Rel::Set::kExceptAll, std::move(sides));
+  RelPtr project = Unary(Rel::Kind::kProject, set);
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const Type type = plan_.columns[columns[i]].type;
+    if (plan_.columns[set->output[i]].type == type) continue;
+    project->expressions.push_back(Expression::Cast(ColumnOf(set->output[i]), type));
+    project->defines.push_back(NewColumn(type, plan_.columns[columns[i]].nullable));
+    project->output[i] = project->defines.back();
+  }
+  return project->defines.empty() ? set : project;
 }
 
 RelPtr SubstraitReader::ReadCross(const substrait::CrossRel& rel) {
@@ -196,25 +239,26 @@ void SubstraitReader::DecideNulls(Rel& join, const JoinRel& rel) {
   if (nullable.empty()) return;
   if (join.join == JoinKind::kLeftMark) marks_.push_back(&join);
   const auto number = anti_joins_.find(&rel);
-  const auto& aware = notes_.null_aware_anti_joins;
-  if (number == anti_joins_.end() || number->second >= aware.size() || !aware[number->second]) return;
+  if (number == anti_joins_.end() || number->second >= notes_.anti_joins.size()) return;
+  const PlanNotes::Anti anti = notes_.anti_joins[number->second];
+  if (anti == PlanNotes::Anti::kOfNotExists) return;
   if (join.join == JoinKind::kLeftAnti && join.left_keys.size() == 1 && !join.filter) {
     join.null_aware = true;
     return;
   }
   // The subquery refers to the query around it: x = y is that of NOT IN, where NULL counts as a match, and the rest of
   // the condition chooses the rows of the subquery, where it does not.
-  if (nullable.size() > 1) {
+  if (anti == PlanNotes::Anti::kOfNotIn) {
     throw Error(ErrorKind::kPlan,
-                "NOT IN (SELECT ...) refers to the query around it by columns that may be NULL: write NOT EXISTS, or "
-                "add IS NOT NULL to both sides");
+                "NOT IN (SELECT ...) refers to the query around it by columns that may be NULL, in a form that hides "
+                "which: write NOT EXISTS, or add IS NOT NULL to both sides");
   }
-  const auto key = static_cast<ptrdiff_t>(nullable[0]);
+  if (nullable[0] != 0) return;
   const Type boolean{TypeId::kBool};
-  Expression left = std::move(join.left_keys[nullable[0]]), right = std::move(join.right_keys[nullable[0]]);
-  join.left_keys.erase(join.left_keys.begin() + key);
-  join.right_keys.erase(join.right_keys.begin() + key);
-  join.null_equals.erase(join.null_equals.begin() + key);
+  Expression left = std::move(join.left_keys[0]), right = std::move(join.right_keys[0]);
+  join.left_keys.erase(join.left_keys.begin());
+  join.right_keys.erase(join.right_keys.begin());
+  join.null_equals.erase(join.null_equals.begin());
   Expression equal = Expression::Call(Function::kEqual, boolean, {std::move(left), std::move(right)});
   std::vector<Expression> terms;
   if (join.filter) terms.push_back(*std::move(join.filter));

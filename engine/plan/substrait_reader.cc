@@ -71,7 +71,7 @@ void SubstraitReader::ReadPlan() {
   RefuseUnknownFields(source_);
   if (source_.relations_size() != 1) RefusePlan(fmt::format("{} relations at its root", source_.relations_size()));
   NumberAntiJoins(source_);
-  if (!notes_.null_aware_anti_joins.empty() && notes_.null_aware_anti_joins.size() != anti_joins_.size())
+  if (!notes_.anti_joins.empty() && notes_.anti_joins.size() != anti_joins_.size())
     throw Error(ErrorKind::kPlan,
                 "a NOT IN (SELECT ...) cannot be told from NOT EXISTS in this plan: write NOT EXISTS");
 
@@ -499,7 +499,8 @@ PlanNotes ReadNotes(const std::string& line) {
   notes.marks = marks == "in"       ? PlanNotes::Marks::kIn
                 : marks == "exists" ? PlanNotes::Marks::kExists
                                     : PlanNotes::Marks::kMixed;
-  for (int aware; words >> aware;) notes.null_aware_anti_joins.push_back(aware != 0);
+  notes.semi_joins_are_sets = marks == "sets";
+  for (int anti; words >> anti;) notes.anti_joins.push_back(static_cast<PlanNotes::Anti>(anti));
   return notes;
 }
 

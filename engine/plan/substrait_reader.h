@@ -14,14 +14,16 @@ namespace neap::engine {
 
 // What DataFusion knows of a plan and does not write into it (engine/sql/planner.py finds it out).
 struct PlanNotes {
-  // One an anti join, in the order of DataFusion's listing: whether it is that of NOT IN, where NULLs count.
-  std::vector<bool> null_aware_anti_joins;
+  // One an anti join, in the order of DataFusion's listing: whether it is that of NOT IN, where NULLs count, and
+  // whether the first of its equalities is that of NOT IN, which the others choose the rows for.
+  enum class Anti : uint8_t { kOfNotExists, kOfNotIn, kOfNotInFirst };
+  std::vector<Anti> anti_joins;
   // What mark joins were made from: IN, where NULLs count, EXISTS, or some of both.
   enum class Marks : uint8_t { kAsSubstrait, kIn, kExists, kMixed } marks = Marks::kAsSubstrait;
+  bool semi_joins_are_sets = false;  // and anti joins: they are INTERSECT ALL and EXCEPT ALL
 };
 
-// From the line that planner.py writes: what mark joins come from, then 0 or 1 for every anti join. "": nothing is
-// known.
+// From the line that planner.py writes and describes. "": nothing is known.
 PlanNotes ReadNotes(const std::string& line);
 
 // Throws Error(kPlan), which names what the engine does not have: a relation, a function, a type, a field.

@@ -55,6 +55,7 @@ class SubstraitReader {
   RelPtr MakeFilter(RelPtr input, Expression condition, std::vector<ColumnId> output);
   RelPtr MakeWindows(RelPtr input, std::vector<WindowGroup> groups);
   RelPtr MakeSet(Rel::Set set, std::vector<RelPtr> inputs);
+  RelPtr MakeSetOfJoin(const Rel& join);
   void SplitJoinCondition(Rel& join, Expression condition);
   void DecideNulls(Rel& join, const substrait::JoinRel& rel);
   // The grouping expressions, and the sets of them, in the old form and the new one.

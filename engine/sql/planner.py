@@ -6,8 +6,10 @@ For every statement one line goes out, and after the first form of it BYTES byte
 the last of its request:
     plan BYTES MARKS ANTI...
     error LINE
-There is one ANTI for every anti join, in the order of DataFusion's own listing, 1 where it is that of NOT IN; MARKS is
-in, exists or mixed: what mark joins come from. A Substrait plan of DataFusion's says neither.
+There is one ANTI for every anti join, in the order of DataFusion's own listing: 1 where it is that of NOT IN, 2 where it is
+known, too, that the first of its equalities is the one of NOT IN. MARKS is in, exists or mixed: what mark joins come from;
+or sets: there are none, and semi and anti joins are INTERSECT ALL and EXCEPT ALL. A Substrait plan of DataFusion's says none
+of this.
 """
 
 import importlib
@@ -18,6 +20,7 @@ import sys
 import types
 
 BOUND = r"(?:CURRENT ROW|(.*?) (?:PRECEDING|FOLLOWING))"
+SEMI = re.compile(r"(Left|Right)(Semi|Anti) Join:")
 FRAME = re.compile(rf"(?:ROWS|RANGE) BETWEEN {BOUND} AND {BOUND}")
 CONFIG = {
     "datafusion.execution.time_zone": "+00:00",
@@ -49,8 +52,6 @@ def without_text(sql):
 def refuse_what_gets_lost(sql, lines):
     """Refuses what DataFusion plans wrongly or leaves out of a Substrait plan."""
     words = without_text(sql)
-    if re.search(r"\b(INTERSECT|EXCEPT)\s+ALL\b", words, re.IGNORECASE):
-        raise Refused("INTERSECT ALL and EXCEPT ALL are not planned: number the equal rows with row_number() first")
     if re.search(r"\b(IGNORE|RESPECT)\s+NULLS\b", words, re.IGNORECASE):
         raise Refused("IGNORE NULLS and RESPECT NULLS are not planned: leave them out or filter the NULLs before")
     for line in lines:
@@ -80,18 +81,29 @@ class Planner:
         optimized = frame.optimized_logical_plan()
         lines = [line.strip() for line in optimized.display_indent().splitlines()]
         refuse_what_gets_lost(sql, lines)
-        notes = self.notes(frame.logical_plan().display_indent(), lines)
+        notes = self.notes(without_text(sql), frame.logical_plan().display_indent(), lines)
         return self.datafusion.substrait.Producer.to_substrait_plan(optimized, self.context).encode(), notes
 
     @staticmethod
-    def notes(written, lines):
-        """MARKS and the ANTIs, of the plan as it was written and the lines of the optimized one."""
+    def notes(words, written, lines):
+        """MARKS and the ANTIs, of the statement, the plan as it was written and the lines of the optimized one."""
         has_in, has_exists = "IN (<subquery>)" in written, "EXISTS (<subquery>)" in written
+        if re.search(r"\b(INTERSECT|EXCEPT)\s+ALL\b", words, re.IGNORECASE):
+            # Without ALL they are the same joins over rows that are distinct, for which ALL makes no difference.
+            joins = [sum(bool(SEMI.match(line.strip())) for line in plan) for plan in (written.splitlines(), lines)]
+            if has_in or has_exists or re.search(r"\b(SEMI|ANTI)\s+JOIN\b", words, re.IGNORECASE) or joins[0] < joins[1]:
+                raise Refused("INTERSECT ALL or EXCEPT ALL beside IN, EXISTS or a semi join is not planned: give it alone")
+            return "sets"
         marks = "mixed" if has_in == has_exists else "in" if has_in else "exists"
         # DataFusion takes some expressions for never NULL that can be NULL, and its joins for those of NOT EXISTS then.
         all_of_not_in = marks == "in" and "LeftAnti Join:" not in written
-        anti_joins = [line for line in lines if re.match(r"(Left|Right)Anti Join:", line)]
-        return " ".join([marks, *(str(int(all_of_not_in or line.endswith(" null_aware"))) for line in anti_joins)])
+        antis = []
+        for line in lines:
+            if found := re.match(r"(?:Left|Right)Anti Join:(?: (.*?) = )?", line):
+                of_not_in = all_of_not_in or line.endswith(" null_aware")
+                is_first = re.search(rf"(?<![\w.]){re.escape(found[1] or '')} NOT IN \(<subquery>\)", written)
+                antis.append("0" if not of_not_in else "2" if is_first else "1")
+        return " ".join([marks, *antis])
 
 
 def one_line(error):

@@ -182,7 +182,6 @@ class Failures(SqlTest):
         self.check_fails(2, "Expected: an SQL statement", "SELEC 1")
         table = ("-t", f"t={self.small}")
         self.check_fails(2, "No field named nothing", *table, "SELECT nothing FROM t")
-        self.check_fails(2, "INTERSECT ALL", *table, "SELECT id FROM t INTERSECT ALL SELECT id FROM t")
         self.check_fails(2, "IGNORE NULLS", *table, "SELECT first_value(name) IGNORE NULLS OVER () FROM t")
         self.check_fails(2, "FILTER on a window", *table, "SELECT sum(id) FILTER (WHERE id > 1) OVER () FROM t")
         self.check_fails(2, "DDL not supported", "CREATE TABLE x (a INT)")

@@ -59,32 +59,40 @@ TEST(Substrait, FieldsOfJoins) {
 
 TEST(Substrait, AntiJoinsOfNotIn) {
   PlanNotes notes;
-  notes.null_aware_anti_joins = {true};
+  notes.anti_joins = {PlanNotes::Anti::kOfNotIn};
   EXPECT_TRUE(ExplainedJoin(JoinRel::JOIN_TYPE_LEFT_ANTI, notes).starts_with("left anti join (null aware) on b = x\n"));
-  notes.null_aware_anti_joins = {false};
+  notes.anti_joins = {PlanNotes::Anti::kOfNotExists};
   EXPECT_TRUE(ExplainedJoin(JoinRel::JOIN_TYPE_LEFT_ANTI, notes).starts_with("left anti join on b = x\n"));
 
-  // a = x is the condition of the subquery, b = y that of NOT IN. Only b = y can be NULL when a is not, and x is not.
-  notes.null_aware_anti_joins = {true};
+  // b = y is that of NOT IN, a = x the condition of the subquery: NULLs count in the one alone.
   Builder b;
-  const PbExpression condition = b.Call("and", {b.Call("equal", {Builder::Field(0), Builder::Field(3)}),
-                                                b.Call("equal", {Builder::Field(1), Builder::Field(4)})});
-  const auto none_null = Builder::Filter(Builder::Read("u"), b.Call("is_not_null", {Builder::Field(0)}));
-  EXPECT_TRUE(b.Refused(Builder::Join(JoinRel::JOIN_TYPE_LEFT_ANTI, Builder::Read("t"), none_null, condition), notes)
+  const PbExpression condition = b.Call("and", {b.Call("equal", {Builder::Field(1), Builder::Field(4)}),
+                                                b.Call("equal", {Builder::Field(0), Builder::Field(3)})});
+  const PbRel correlated =
+      Builder::Join(JoinRel::JOIN_TYPE_LEFT_ANTI, Builder::Read("t"), Builder::Read("u"), condition);
+  EXPECT_TRUE(b.Refused(correlated, {.anti_joins = {PlanNotes::Anti::kOfNotIn}})
                   .starts_with("NOT IN (SELECT ...) refers to the query around it by columns that may be NULL"));
-  Builder one;
-  const PbExpression sides = one.Call("and", {one.Call("equal", {Builder::Field(0), Builder::Field(3)}),
-                                              one.Call("equal", {Builder::Field(1), Builder::Field(5)})});
-  PbRel twice = Builder::Join(JoinRel::JOIN_TYPE_LEFT_ANTI, Builder::Read("t"), Builder::Read("t"), sides);
-  *twice.mutable_join()->mutable_expression() =
-      one.Call("and", {one.Call("equal", {Builder::Field(0), Builder::Field(3)}),
-                       one.Call("equal", {Builder::Field(1), Builder::Field(4)})});
-  EXPECT_EQ(one.Explained(twice, notes),
-            "left anti join on a#0 = a#3 and (b#1 = b#4) is not false\n"
-            "  read t (a#0, b#1, c#2)\n"
-            "  read t (a#3, b#4, c#5)\n");
+  Builder first;
+  PbRel again = correlated;
+  *again.mutable_join()->mutable_expression() =
+      first.Call("and", {first.Call("equal", {Builder::Field(1), Builder::Field(4)}),
+                         first.Call("equal", {Builder::Field(0), Builder::Field(3)})});
+  EXPECT_EQ(first.Explained(again, {.anti_joins = {PlanNotes::Anti::kOfNotInFirst}}),
+            "left anti join on a = x and (b = y) is not false\n"
+            "  read t (a, b, c)\n"
+            "  read u (x, y)\n");
+  // a is never NULL: what the subquery is chosen by may be.
+  Builder never;
+  const PbExpression swapped = never.Call("and", {never.Call("equal", {Builder::Field(0), Builder::Field(3)}),
+                                                  never.Call("equal", {Builder::Field(1), Builder::Field(4)})});
+  EXPECT_EQ(
+      never.Explained(Builder::Join(JoinRel::JOIN_TYPE_LEFT_ANTI, Builder::Read("t"), Builder::Read("t"), swapped),
+                      {.anti_joins = {PlanNotes::Anti::kOfNotInFirst}}),
+      "left anti join on a#0 = a#3 and b#1 = b#4\n"
+      "  read t (a#0, b#1, c#2)\n"
+      "  read t (a#3, b#4, c#5)\n");
 
-  notes.null_aware_anti_joins = {true, false};
+  notes.anti_joins = {PlanNotes::Anti::kOfNotIn, PlanNotes::Anti::kOfNotExists};
   Builder other;
   EXPECT_TRUE(other
                   .Refused(Builder::Join(JoinRel::JOIN_TYPE_LEFT_ANTI, Builder::Read("t"), Builder::Read("u"),

@@ -22,3 +22,8 @@ SELECT DISTINCT qty % 5 AS r, kind FROM events WHERE qty < 50 ORDER BY r NULLS L
 SELECT grp % 10 AS g, count(DISTINCT kind) AS c, avg(DISTINCT qty) FROM events GROUP BY grp % 10;
 SELECT DISTINCT b FROM numbers;
 SELECT DISTINCT d38 FROM numbers WHERE id < 20;
+SELECT kind, count(DISTINCT grp), round(stddev(qty), 4), round(var_pop(qty), 4) FROM events GROUP BY kind;
+SELECT count(DISTINCT grp), count(DISTINCT kind), round(stddev_pop(qty), 4), count(*), avg(qty), count(qty) FROM events;
+SELECT kind, round(var_samp(qty) FILTER (WHERE qty > 100), 4), sum(DISTINCT qty), count(*) FROM events GROUP BY kind;
+SELECT count(DISTINCT k), stddev(k) FROM nothing;
+SELECT k, count(DISTINCT v), stddev(v), var_pop(v) FROM left_few GROUP BY k;

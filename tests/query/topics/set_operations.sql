@@ -5,10 +5,32 @@ SELECT k FROM left_few UNION SELECT k FROM right_few;
 SELECT k FROM left_few INTERSECT SELECT k FROM right_few;
 SELECT k FROM left_few EXCEPT SELECT k FROM right_few;
 SELECT k FROM right_few EXCEPT SELECT k FROM left_few;
--- refused INTERSECT ALL .* not planned
+-- alone it keeps every equal row
 SELECT k FROM left_few INTERSECT ALL SELECT k FROM right_few;
--- refused EXCEPT ALL .* not planned
+-- alone it drops every equal row
 SELECT k FROM left_few EXCEPT ALL SELECT k FROM right_few;
+-- alone
+SELECT k, v FROM left_few INTERSECT ALL SELECT k, w FROM right_few;
+-- alone
+SELECT grp % 5 AS g, kind FROM events EXCEPT ALL SELECT size % 5, 'a' FROM groups ORDER BY g, kind LIMIT 20;
+-- alone
+SELECT g, count(*) FROM (SELECT grp % 7 AS g FROM events INTERSECT ALL SELECT size % 7 FROM groups) t GROUP BY g;
+-- alone
+SELECT i8 FROM numbers EXCEPT ALL SELECT i64 FROM numbers WHERE id > 250;
+-- alone
+SELECT i64 FROM numbers INTERSECT ALL SELECT i8 FROM numbers WHERE id > 250;
+-- alone
+SELECT k FROM left_few UNION ALL SELECT k FROM few INTERSECT ALL SELECT k FROM right_few EXCEPT ALL SELECT k FROM few;
+-- alone
+SELECT g FROM (SELECT grp % 7 AS g FROM events EXCEPT ALL SELECT size % 7 FROM groups) t WHERE g > 3;
+-- alone
+SELECT grp % 3 FROM events EXCEPT SELECT size % 2 FROM groups INTERSECT ALL SELECT grp % 3 FROM groups;
+-- alone
+SELECT k FROM left_few EXCEPT ALL SELECT k FROM nothing;
+-- alone
+SELECT k FROM nothing INTERSECT ALL SELECT k FROM left_few;
+-- refused EXCEPT ALL beside IN
+SELECT k FROM left_few WHERE k IN (SELECT k FROM few) EXCEPT ALL SELECT k FROM right_few;
 SELECT k, v FROM left_few UNION SELECT k, w FROM right_few;
 SELECT k, t FROM left_few INTERSECT SELECT k, u FROM right_few;
 SELECT k FROM nothing UNION ALL SELECT k FROM few;
