@@ -96,6 +96,7 @@ void Result::Run::Main() {
     report_.message = error.what();
   }
   FillReport();
+  chain_.reset();  // what a failed query held, and its files, must not wait for the reader to leave
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/core/error.h"
 #include "engine/plan/substrait_scope.h"
@@ -80,20 +82,26 @@ Expression SubstraitReader::SetNumber(const Rel& aggregate, ColumnId grouping) {
 }
 
 void SubstraitReader::ReadGroupings(const substrait::AggregateRel& rel, Scope& scope, Rel& aggregate) {
-  // In the old form, and in what DataFusion writes, an expression is there once for every set that has it.
+  // In the old form, and in what DataFusion writes, an expression is there once for every set that has it. The same is
+  // what the plan says in the same words: two of its fields may be one column here.
   const bool old = rel.grouping_expressions().empty();
-  auto add = [&](Expression expression) {
-    auto& all = aggregate.expressions;
-    auto same = old || datafusion_ ? std::find(all.begin(), all.end(), expression) : all.end();
-    if (same == all.end()) same = all.insert(same, std::move(expression));
-    return static_cast<uint32_t>(same - all.begin());
+  std::vector<std::string> written;
+  auto add = [&](const substrait::Expression& expression) {
+    std::string words = old || datafusion_ ? expression.SerializeAsString() : std::string();
+    const auto same = words.empty() ? written.end() : std::find(written.begin(), written.end(), words);
+    const auto number = static_cast<uint32_t>(same - written.begin());
+    if (same == written.end()) {
+      written.push_back(std::move(words));
+      aggregate.expressions.push_back(Read(expression, scope));
+    }
+    return number;
   };
   std::vector<uint32_t> numbers;
-  for (const auto& expression : rel.grouping_expressions()) numbers.push_back(add(Read(expression, scope)));
+  for (const auto& expression : rel.grouping_expressions()) numbers.push_back(add(expression));
   for (const auto& grouping : rel.groupings()) {
     std::vector<uint32_t>& set = aggregate.grouping_sets.emplace_back();
     if (old) {
-      for (const auto& expression : grouping.grouping_expressions()) set.push_back(add(Read(expression, scope)));
+      for (const auto& expression : grouping.grouping_expressions()) set.push_back(add(expression));
     } else {
       for (uint32_t reference : grouping.expression_references()) {
         if (reference >= numbers.size())

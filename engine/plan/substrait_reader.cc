@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <sstream>
@@ -491,6 +493,10 @@ RelPtr SubstraitReader::MakeSet(Rel::Set kind, std::vector<RelPtr> inputs) {
   return set;
 }
 
+// Messages within messages. Four are an operator of an expression: protobuf's own limit of 100 is a sum of 25 terms.
+// What reads and rewrites plans calls itself, so that a stack bounds them.
+constexpr int kDeepest = 4000;
+
 PlanNotes ReadNotes(const std::string& line) {
   PlanNotes notes;
   std::istringstream words(line);
@@ -506,7 +512,11 @@ PlanNotes ReadNotes(const std::string& line) {
 
 Plan ReadSubstrait(std::string_view bytes, const Catalog& tables, const PlanNotes& notes) {
   substrait::Plan source;
-  if (!source.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+  const google::protobuf::LogSilencer silencer;  // it says on stderr which text is no UTF-8
+  google::protobuf::io::CodedInputStream input(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                               static_cast<int>(bytes.size()));
+  input.SetRecursionLimit(kDeepest);
+  if (!source.ParseFromCodedStream(&input) || !input.ConsumedEntireMessage())
     throw Error(ErrorKind::kPlan, "this is not a Substrait plan: its protobuf cannot be read");
   Plan plan;
   SubstraitReader(source, tables, notes, plan).ReadPlan();

@@ -26,8 +26,8 @@ bool AllBelow(const uint32_t* indices, uint32_t count, uint32_t size) {
   return wrong == 0;
 }
 
-[[noreturn]] void ThrowData(const FileHandle& file, const Leaf& leaf, const std::string& what) {
-  throw Error(ErrorKind::kData, file.path() + ": column " + leaf.name + " cannot be read: " + what);
+[[noreturn]] void ThrowData(const FileHandle& file, const Leaf& leaf, const std::exception& error) {
+  throw Error(ErrorKind::kData, file.path() + ": column " + leaf.name + " cannot be read: " + OneLine(error));
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ void ColumnReader::Open(const FileHandle& file, const ColumnChunk& chunk, const 
   try {
     source_.Open(file, chunk, leaf);
   } catch (const parquet::ParquetException& error) {
-    ThrowData(file, leaf, error.what());
+    ThrowData(file, leaf, error);
   }
 }
 
@@ -77,14 +77,14 @@ void ColumnReader::Read(uint32_t rows, Column& column) {
   try {
     ReadRows(rows, column);
   } catch (const parquet::ParquetStatusException& error) {
-    if (error.status().IsOutOfMemory()) throw Error(ErrorKind::kMemory, error.what());
-    ThrowData(*file_, *leaf_, error.what());
+    if (error.status().IsOutOfMemory()) throw Error(ErrorKind::kMemory, OneLine(error));
+    ThrowData(*file_, *leaf_, error);
   } catch (const parquet::ParquetException& error) {
-    ThrowData(*file_, *leaf_, error.what());
+    ThrowData(*file_, *leaf_, error);
   } catch (const Error&) {
     throw;
   } catch (const std::runtime_error& error) {
-    ThrowData(*file_, *leaf_, error.what());
+    ThrowData(*file_, *leaf_, error);
   }
 }
 

@@ -159,6 +159,13 @@ ColumnChunk ReadChunk(const parquet::ColumnChunkMetaData& from, const Leaf& leaf
 
 }  // namespace
 
+std::string OneLine(const std::exception& error) {
+  std::string text = error.what();
+  text.erase(text.find_last_not_of(" \n") + 1);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
 ParquetFile ReadFooter(const std::string& path, const std::shared_ptr<const ParquetSchema>& known) {
   const FileHandle handle(path);
   ParquetFile file;
@@ -191,7 +198,7 @@ ParquetFile ReadFooter(const std::string& path, const std::shared_ptr<const Parq
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    throw Error(ErrorKind::kData, path + ": is not a Parquet file that can be read: " + error.what());
+    throw Error(ErrorKind::kData, path + ": is not a Parquet file that can be read: " + OneLine(error));
   }
   return file;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ struct ParquetFile {
 
 // Reads the footer. `known`: a schema that is shared where it is the same. Throws Error(kData), which names the file.
 ParquetFile ReadFooter(const std::string& path, const std::shared_ptr<const ParquetSchema>& known);
+
+// What Arrow says of a file, which may be several lines, as one.
+std::string OneLine(const std::exception& error);
 
 // An open file, for reading at offsets from any thread.
 class FileHandle {

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import tempfile
@@ -204,40 +205,67 @@ class Failures(SqlTest):
 
 
 class Ending(SqlTest):
+    SPILLING = ["--memory", "64M", "--force-spill"]
+    LONG = "SELECT a.t, b.n FROM t a, t b ORDER BY a.t, b.n"
+    SHORT = "SELECT count(*) AS c FROM (SELECT t, n FROM t ORDER BY t LIMIT 10000) x"
+
+    def setUp(self):
+        self.spill = pathlib.Path(tempfile.mkdtemp(dir=self.data))
+
     def spilling(self, *before):
-        """A query that would take very long, once it has files on disk, and their folder."""
-        spill = self.data / "spill"
-        spill.mkdir(exist_ok=True)
+        """A query that would take very long, once it has files on disk."""
         program = subprocess.Popen(
-            [*before, NEAP, "sql", "--memory", "64M", "--spill-dir", spill, "--force-spill", "-t", f"t={self.many}"]
-            + ["SELECT a.t, b.n FROM t a, t b ORDER BY a.t, b.n"],
+            [*before, NEAP, "sql", *self.SPILLING, "--spill-dir", self.spill, "-t", f"t={self.many}", self.LONG],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         end = time.monotonic() + DEADLINE
-        while not any(spill.iterdir()):
+        while not any(self.spill.glob("*/*")):
             self.assertLess(time.monotonic(), end, "it never spills")
             self.assertIsNone(program.poll(), "it ended by itself")
             time.sleep(0.02)
-        return program, spill
+        return program
 
     @needs_limit
     def test_no_planner_waits_beside_a_query_in_a_small_container(self):
-        program, _ = self.spilling(NEAP, "run", "--limit", "128M", "--")
+        program = self.spilling(NEAP, "run", "--limit", "128M", "--")
         self.assertEqual(descendants(program.pid), ["neap-sql"])
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=DEADLINE)
 
-    def test_ctrl_c_ends_it_at_once_and_removes_its_files(self):
-        program, spill = self.spilling()
-        start = time.monotonic()
-        program.send_signal(signal.SIGINT)
-        self.assertEqual(program.wait(timeout=DEADLINE), 130)
-        self.assertLess(time.monotonic() - start, 5)
-        self.assertEqual(list(spill.iterdir()), [])
+    def check_ends(self, which, code):
+        program = self.spilling()
+        program.send_signal(which)
+        self.assertEqual(program.wait(timeout=DEADLINE), code)
         with program.stdout, program.stderr:
             self.assertEqual(program.stdout.read(), b"")
             self.assertEqual(program.stderr.read(), b"")
+
+    def test_signals_end_it_and_remove_its_files(self):
+        for which in (signal.SIGINT, signal.SIGTERM):
+            self.check_ends(which, 128 + which)
+            self.assertEqual(list(self.spill.iterdir()), [])
+
+    def test_what_a_killed_one_left_is_removed_by_the_next(self):
+        self.check_ends(signal.SIGKILL, -signal.SIGKILL)
+        self.assertNotEqual(list(self.spill.glob("*/*")), [])
+        table = ("-t", f"t={self.many}", "--spill-dir", self.spill)
+        self.assertEqual(self.rows(*table, *self.SPILLING, self.SHORT), [{"c": 10000}])
+        self.assertEqual(list(self.spill.iterdir()), [])
+
+    def test_files_that_may_not_grow(self):
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+        arguments = ("-t", f"t={self.many}", "--spill-dir", self.spill, *self.SPILLING, self.SHORT)
+        self.check_fails(1, "a folder with more space", *arguments, preexec_fn=small_files)
+        self.assertEqual(list(self.spill.iterdir()), [])
+
+    def test_a_spill_folder_that_is_none_or_is_memory(self):
+        for folder, words in (("/nowhere", "no folder /nowhere"), ("/dev/shm", "lies in memory")):
+            arguments = ("-t", f"t={self.many}", "--spill-dir", folder, *self.SPILLING, self.SHORT)
+            self.check_fails(1, words, *arguments)
 
     def test_a_bound_that_the_data_does_not_fit_into(self):
         query = "SELECT count(*) AS c, sum(x) AS s FROM (SELECT t, sum(n) AS x FROM t GROUP BY t)"

@@ -26,9 +26,7 @@ using neap::engine::Result;
 using neap::engine::Session;
 using neap::engine::Statement;
 
-constexpr int kInterrupted = 130;
-
-// The query that Ctrl-C ends. A thread of its own waits for the signal, so that ending it may take locks.
+// The query that Ctrl-C or SIGTERM ends. A thread of its own waits for the signal, so that ending it may take locks.
 class Interrupts {
  public:
   Interrupts() {
@@ -42,9 +40,10 @@ class Interrupts {
   void Watch(Result* result) {
     const std::lock_guard lock(mutex_);
     result_ = result;
-    if (came_ && result != nullptr) result->Cancel();
+    if (code_ != 0 && result != nullptr) result->Cancel();
   }
-  bool came() const { return came_; }
+  // What the process is to end with: 128 and the signal's number; 0 while none has come.
+  int code() const { return code_; }
 
  private:
   void Main() {
@@ -52,17 +51,17 @@ class Interrupts {
     sigwait(&signals_, &signal);
     {
       const std::lock_guard lock(mutex_);
-      came_ = true;
+      code_ = 128 + signal;
       if (result_ != nullptr) result_->Cancel();
     }
     sigwait(&signals_, &signal);
-    _exit(kInterrupted);
+    _exit(128 + signal);
   }
 
   sigset_t signals_;
   std::mutex mutex_;  // guards result_
   Result* result_ = nullptr;
-  std::atomic<bool> came_{false};
+  std::atomic<int> code_{0};
 };
 
 int CodeOf(ErrorKind kind) {
@@ -74,8 +73,8 @@ int CodeOf(ErrorKind kind) {
       return kNo;
     case ErrorKind::kMemory:
       return kNoMemory;
-    case ErrorKind::kCancelled:
-      return kInterrupted;
+    case ErrorKind::kCancelled:  // by a signal alone, whose code it gets
+      return kNo;
   }
   __builtin_unreachable();
 }
@@ -142,7 +141,7 @@ void RunAll(const SqlOptions& options, Interrupts& interrupts) {
   } else {
     statements = session.Plan(options.sql);
   }
-  if (interrupts.came()) throw Failure(kInterrupted, "ended");
+  if (interrupts.code() != 0) throw Failure(interrupts.code(), "ended");
 
   const bool binary = options.format == Format::kArrow || options.format == Format::kParquet;
   if (binary && statements.size() > 1)
@@ -170,7 +169,7 @@ int main(int argc, char** argv) {
   setenv("ARROW_DEFAULT_MEMORY_POOL", "system", 0);
   signal(SIGPIPE, SIG_IGN);
   auto fail = [](int code, const std::string& line) {
-    if (code != kInterrupted) fmt::print(stderr, "neap sql: {}\n", Printable(line));
+    fmt::print(stderr, "neap sql: {}\n", Printable(line));
     return code;
   };
   try {
@@ -181,9 +180,9 @@ int main(int argc, char** argv) {
     } catch (const ReaderGone&) {
       return kDone;
     } catch (const Error& error) {
-      return fail(interrupts.came() ? kInterrupted : CodeOf(error.kind()), error.what());
+      return interrupts.code() != 0 ? interrupts.code() : fail(CodeOf(error.kind()), error.what());
     } catch (const Failure& failure) {
-      return fail(interrupts.came() ? kInterrupted : failure.code(), failure.what());
+      return interrupts.code() != 0 ? interrupts.code() : fail(failure.code(), failure.what());
     }
   } catch (const Failure& failure) {
     return fail(failure.code(), failure.what());

@@ -32,7 +32,7 @@ constexpr char kFooter[] =
     "Exit codes: 0 done; 1 the query failed: its data, its spill files; 2 bad call, SQL that cannot be planned; 3 a "
     "file\n"
     "cannot be read or written; 4 not even the least memory that it needs; 126 or 127 this program cannot be run;\n"
-    "130 ended by Ctrl-C.\n\n"
+    "130 ended by Ctrl-C, 143 by SIGTERM.\n\n"
     "Variables:\n"
     "  NEAP_ENGINE_PYTHON  the Python whose package datafusion plans; by default that of Arrow's libraries\n"
     "  NEAP_SPILL_DIR      folder of spill files where --spill-dir names none\n\n"
