@@ -145,8 +145,8 @@ def by_exact_values(kinds: str):
 
     def key(row):
         exact = [value for value, kind in zip(row, kinds) if kind != "R"]
-        reals = [math.inf if value == "NULL" else float(value) for value, kind in zip(row, kinds) if kind == "R"]
-        return exact, reals
+        reals = [value for value, kind in zip(row, kinds) if kind == "R"]
+        return exact, [(value in ("NULL", "nan"), value if value in ("NULL", "nan") else float(value)) for value in reals]
 
     return key
 

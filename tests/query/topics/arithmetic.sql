@@ -35,3 +35,4 @@ SELECT sum(i32 * i32 - i16) FROM numbers WHERE id > 5 AND i32 < 40000 AND i32 > 
 SELECT id, i32 * i16 + i8, (i32 + i16) * (i8 - 3) FROM numbers WHERE id > 480;
 SELECT factorial_like FROM (SELECT k * (k + 1) * (k + 2) AS factorial_like FROM few) t;
 SELECT qty * 3 + 1 AS a, count(*) FROM events WHERE qty < 8 GROUP BY qty * 3 + 1;
+SELECT id, i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 + 5 * i8 + 6 * i8 + 0 * i8 + 1 * i8 + 2 * i8 + 3 * i8 + 4 * i8 FROM (SELECT id, CAST(i8 AS BIGINT) AS i8 FROM numbers WHERE id < 20) t;

@@ -27,3 +27,4 @@ SELECT count(DISTINCT grp), count(DISTINCT kind), round(stddev_pop(qty), 4), cou
 SELECT kind, round(var_samp(qty) FILTER (WHERE qty > 100), 4), sum(DISTINCT qty), count(*) FROM events GROUP BY kind;
 SELECT count(DISTINCT k), stddev(k) FROM nothing;
 SELECT k, count(DISTINCT v), stddev(v), var_pop(v) FROM left_few GROUP BY k;
+SELECT sum(b), count(*) FROM (SELECT DISTINCT grp AS a, grp AS b FROM events) t;
