@@ -30,10 +30,16 @@ namespace neap::engine {
 struct Statement {
   std::string plan;   // Substrait
   std::string notes;  // what the planner knows and the plan does not say; "" for the plans of others
+  // CACHE TABLE, UNCACHE TABLE or CLEAR CACHE as it was written; the plan is that of its query, where it has one. Such
+  // a statement gives no rows and no columns. It takes effect when it is executed; a table that is not LAZY is complete
+  // at the end of the stream, and who lets go of the Result before waits for that.
+  std::string cache{};
 };
 
 struct SessionOptions {
-  size_t memory = 0;        // most resident bytes of one query; 0: what the container leaves (DefaultMemory)
+  // Most resident bytes of all queries that run and all tables that are cached; 0: what the container leaves
+  // (DefaultMemory). Of N queries each has at most an Nth of what cached tables need not keep.
+  size_t memory = 0;
   unsigned threads = 0;     // 0: as many as the cgroup's quota and the affinity allow
   std::string spill_dir{};  // "": $NEAP_SPILL_DIR, else $TMPDIR, else /tmp; not a tmpfs
   std::string python{};     // plans SQL; "": $NEAP_ENGINE_PYTHON, else that of the package whose Arrow this is
@@ -44,7 +50,7 @@ struct SessionOptions {
   bool force_spill = false;  // operators spill whatever they can, whenever they can: for tests
 };
 
-// What one query may have: the container's limit less what it cannot give back and a reserve, or most of the machine's
+// What a session may have: the container's limit less what it cannot give back and a reserve, or most of the machine's
 // free memory where there is no limit.
 size_t DefaultMemory();
 
@@ -67,6 +73,10 @@ struct QueryReport {
   uint64_t rows = 0;
   // The query's arena, all below it included, at its end: see neap_arena_stats_t of neap.h.
   uint64_t live = 0, cached = 0, dirty = 0, resident = 0, charged = 0, peak = 0, bound = 0, overruns = 0;
+  // As the container was short of memory: how often operators spilled and the resident bytes that this freed, as
+  // measured; and the bytes of cached tables that left memory while the query ran.
+  uint32_t pressure_spills = 0;
+  uint64_t pressure_freed = 0, pressure_uncached = 0;
   std::vector<OperatorReport> operators;
 };
 
@@ -108,7 +118,8 @@ class Session {
   // Called for every scan of the table, and once before for its columns. About `rows` rows, where that is known.
   void AddTable(const std::string& name, std::function<void(ArrowArrayStream*)> open, uint64_t rows = 0);
 
-  // The statements of a text, separated by `;`. Tables that are named by a path in quotes (FROM 'x.parquet') are added.
+  // The statements of a text, separated by `;`. Tables that are named by a path in quotes (FROM 'x.parquet') are added,
+  // and one that CACHE TABLE ... AS makes is known to what comes after it.
   std::vector<Statement> Plan(const std::string& sql);
 
   std::string Explain(const Statement& statement);  // as it would run, one relation a line

@@ -44,32 +44,36 @@ struct KeptStream {
 // The end of a worker's stages.
 class Result::Run::Sink : public Stage {
  public:
-  explicit Sink(ArrowExport& out) : Stage(nullptr), out_(out) {}
+  Sink(ArrowExport& out, bool rows_wanted) : Stage(nullptr), out_(out), rows_wanted_(rows_wanted) {}
   void Push(Batch& batch) override {
     rows_ += batch.selected;
-    out_.Push(batch);
+    if (rows_wanted_) out_.Push(batch);
   }
-  bool Done() const override { return out_.abandoned(); }
+  bool Done() const override { return rows_wanted_ && out_.abandoned(); }
   uint64_t rows() const { return rows_; }
 
  private:
   ArrowExport& out_;
+  const bool rows_wanted_;
   uint64_t rows_ = 0;
 };
 
-Result::Run::Run(Plan plan, Catalog catalog, const QueryOptions& options, std::shared_ptr<SpillDirectory> spill)
-    : spill_(std::move(spill)),
+Result::Run::Run(Plan plan, Catalog catalog, const QueryOptions& options, std::shared_ptr<BlockCache> cache,
+                 bool rows_wanted)
+    : cache_(std::move(cache)),
+      rows_wanted_(rows_wanted),
+      uncached_before_(cache_->blocks.figures().for_container),
       plan_(std::move(plan)),
       catalog_(std::move(catalog)),
-      query_(options, spill_.get()),
+      query_(options, cache_->spill.get(), cache_->pool),
       chain_(MakeChain(plan_, catalog_, query_)),
       export_(ArrowExport::Make(ColumnsOf(plan_))) {
-  for (uint32_t i = 0; i < query_.threads(); ++i) sinks_.push_back(std::make_unique<Sink>(*export_));
+  for (uint32_t i = 0; i < query_.threads(); ++i) sinks_.push_back(std::make_unique<Sink>(*export_, rows_wanted));
   thread_ = std::thread([this] { Main(); });
 }
 
 Result::Run::~Run() {
-  Cancel();
+  if (rows_wanted_) Cancel();
   thread_.join();
 }
 
@@ -96,7 +100,9 @@ void Result::Run::Main() {
     report_.message = error.what();
   }
   FillReport();
-  chain_.reset();  // what a failed query held, and its files, must not wait for the reader to leave
+  // What a query held and its files, and tables that nobody else has, must not wait for the reader to leave.
+  chain_.reset();
+  catalog_.clear();
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;
@@ -116,7 +122,7 @@ uint64_t Result::Run::Elapsed() const {
 
 QueryProgress Result::Run::Progress() {
   const neap_arena_stats_t arena = query_.memory().Stats();
-  return {Elapsed(), arena.charged, arena.bound, spill_->bytes()};
+  return {Elapsed(), arena.charged, arena.bound, cache_->spill->bytes()};
 }
 
 QueryReport Result::Run::Report() {
@@ -137,6 +143,9 @@ void Result::Run::FillReport() {
   report_.peak = arena.peak;
   report_.bound = arena.bound;
   report_.overruns = arena.overruns;
+  report_.pressure_spills = query_.pressure().spills;
+  report_.pressure_freed = query_.pressure().freed;
+  report_.pressure_uncached = cache_->blocks.figures().for_container - uncached_before_;
   ReportChain(*chain_, chain_->operators.size(), 0);
 }
 

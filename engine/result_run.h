@@ -12,13 +12,16 @@
 #include "engine/neap_engine.h"
 #include "engine/plan/physical.h"
 #include "engine/result/arrow_stream.h"
+#include "engine/scan/cached_table.h"
 
 namespace neap::engine {
 
 // Lock: mutex_ guards ended_. Until then the thread alone writes report_, afterwards nobody does.
 class Result::Run {
  public:
-  Run(Plan plan, Catalog catalog, const QueryOptions& options, std::shared_ptr<SpillDirectory> spill);
+  // rows_wanted: else they are dropped, and who leaves does not end the query but waits for it.
+  Run(Plan plan, Catalog catalog, const QueryOptions& options, std::shared_ptr<BlockCache> cache,
+      bool rows_wanted = true);
   ~Run();
 
   void Export(ArrowArrayStream* out) { export_->Export(out); }
@@ -36,9 +39,11 @@ class Result::Run {
   uint64_t Elapsed() const;
 
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  const std::shared_ptr<SpillDirectory> spill_;
+  const std::shared_ptr<BlockCache> cache_;
+  const bool rows_wanted_;
+  const uint64_t uncached_before_;
   const Plan plan_;
-  const Catalog catalog_;
+  Catalog catalog_;
   Query query_;
   std::unique_ptr<Chain> chain_;
   std::shared_ptr<ArrowExport> export_;

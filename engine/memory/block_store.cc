@@ -1,7 +1,6 @@
 // block_store.cc: blocks between memory and disk.
 #include "engine/memory/block_store.h"
 
-#include <atomic>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -13,11 +12,8 @@ namespace neap::engine {
 // Its rows are in memory, on disk, or both; they never change. What is below the line is guarded by the store's mutex,
 // but for the rows themselves, which may be read while readers counts the reader or leaving is set.
 struct BlockStore::Block {
-  Block(BlockId block_id, StorageLevel storage_level, std::vector<Type> row_types)
-      : id(block_id),
-        level(storage_level),
-        types(std::move(row_types)),
-        mode(level.off_heap ? MemoryMode::kOffHeap : MemoryMode::kOnHeap) {}
+  Block(BlockId block_id, StorageLevel storage_level, std::vector<Type> row_types, MemoryMode memory_mode)
+      : id(block_id), level(storage_level), types(std::move(row_types)), mode(memory_mode) {}
 
   const BlockId id;
   const StorageLevel level;
@@ -33,6 +29,16 @@ struct BlockStore::Block {
   bool removed = false;            // no longer in the table: the last reader, or who evicts, frees it
   std::list<Block*>::iterator at;  // in order_, while in memory and not leaving
 };
+
+// What is kept of a block beside its rows, and what libraries set up at first use, outlives the query on whose thread
+// it is made: whatever may make some of it runs in the process's scope.
+class BlockStore::OfProcess {
+  const neap::Scope scope_{neap_arena_root()};
+};
+
+MemoryMode BlockStore::ModeOf(const StorageLevel& level) const {
+  return level.off_heap && manager_.has_pool(MemoryMode::kOffHeap) ? MemoryMode::kOffHeap : MemoryMode::kOnHeap;
+}
 
 namespace {
 
@@ -106,47 +112,6 @@ class BlockStore::BlockCursor : public Cursor {
   std::unique_ptr<Cursor> rows_;
 };
 
-class BlockStore::BlockSource : public Source {
- public:
-  BlockSource(BlockStore& store, Task& task, DatasetId dataset, uint32_t partitions)
-      : store_(store), task_(task), dataset_(dataset), partitions_(partitions) {}
-
-  std::unique_ptr<Cursor> MakeCursor(Worker&) override {
-    struct All : Cursor {
-      explicit All(BlockSource& of) : source(of) {}
-      bool Next(Batch& batch) override {
-        for (;;) {
-          if (block != nullptr && block->Next(batch)) return true;
-          block = source.NextBlock();
-          if (block == nullptr) return false;
-        }
-      }
-      BlockSource& source;
-      std::unique_ptr<Cursor> block;
-    };
-    return std::make_unique<All>(*this);
-  }
-
- private:
-  std::unique_ptr<Cursor> NextBlock() {
-    const uint32_t partition = next_.fetch_add(1, std::memory_order_relaxed);
-    if (partition >= partitions_) return nullptr;
-    auto cursor = store_.Get(task_, {dataset_, partition});
-    if (cursor == nullptr) {
-      throw Error(ErrorKind::kMemory, "partition " + std::to_string(partition) +
-                                          " of a cached table was evicted before it was read: cache it with a storage "
-                                          "level that has the disk, such as MEMORY_AND_DISK");
-    }
-    return cursor;
-  }
-
-  BlockStore& store_;
-  Task& task_;
-  const DatasetId dataset_;
-  const uint32_t partitions_;
-  std::atomic<uint32_t> next_{0};
-};
-
 std::unique_ptr<Cursor> BlockStore::Get(Task& task, BlockId id) {
   std::unique_lock lock(mutex_);
   const auto find = [&] {
@@ -182,6 +147,7 @@ std::unique_ptr<Cursor> BlockStore::Get(Task& task, BlockId id) {
 // A block on disk, which this reader holds. It stays there too, so that to evict it again costs nothing. Where this
 // fails whoever reads the block from disk finds out why.
 void BlockStore::BringBack(Task& task, Block& block) {
+  const OfProcess scope;
   Unroll unroll(manager_, task, block.id.dataset, block.mode, block.level.deserialized, block.types);
   try {
     CopiesCursor rows(block.copies);
@@ -202,11 +168,27 @@ void BlockStore::BringBack(Task& task, Block& block) {
   manager_.UnrollToStorage(task, block.memory.bytes(), block.mode);
 }
 
-std::unique_ptr<Source> BlockStore::Scan(Task& task, DatasetId dataset, uint32_t partitions) {
-  for (uint32_t partition = 0; partition < partitions; ++partition) {
-    if (Place({dataset, partition}) == BlockPlace::kNowhere) return nullptr;
+BlockStore::Hold::Hold(BlockStore& store) : store_(&store) {}
+BlockStore::Hold::Hold(Hold&& other) noexcept : store_(other.store_), blocks_(std::exchange(other.blocks_, {})) {}
+BlockStore::Hold::~Hold() {
+  for (const BlockPtr& block : blocks_) store_->StopReading(*block);
+}
+
+std::optional<BlockStore::Hold> BlockStore::HoldAll(DatasetId dataset, uint32_t count) {
+  Hold hold(*this);
+  bool all = true;
+  {
+    std::lock_guard lock(mutex_);
+    for (uint32_t partition = 0; partition < count && all; ++partition) {
+      const auto found = blocks_.find({dataset, partition});
+      all = found != blocks_.end() && (found->second->level.disk || !found->second->leaving);
+      if (!all || found->second->level.disk) continue;
+      ++found->second->readers;
+      hold.blocks_.push_back(found->second);
+    }
   }
-  return std::make_unique<BlockSource>(*this, task, dataset, partitions);
+  if (!all) return std::nullopt;
+  return hold;
 }
 
 void BlockStore::StopReading(Block& block) {
@@ -220,10 +202,10 @@ void BlockStore::StopReading(Block& block) {
 // ---- Writing.
 
 struct BlockStore::Writer::Impl {
-  Impl(BlockStore& block_store, Task& for_task, BlockId id, StorageLevel level, std::vector<Type> types)
+  Impl(BlockStore& block_store, Task& for_task, BlockId id, StorageLevel level, const std::vector<Type>& types)
       : store(block_store),
         task(for_task),
-        block(std::make_shared<Block>(id, level, std::move(types))),
+        block(std::make_shared<Block>(id, level, types, store.ModeOf(level))),
         memory(block_store.manager_.storage_memory(block->mode)) {
     if (level.memory) {
       unroll.emplace(store.manager_, task, id.dataset, block->mode, level.deserialized, block->types);
@@ -254,12 +236,14 @@ BlockStore::Writer::Writer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 BlockStore::Writer::Writer(Writer&&) noexcept = default;
 BlockStore::Writer::~Writer() = default;
 
-BlockStore::Writer BlockStore::Start(Task& task, BlockId id, StorageLevel level, std::vector<Type> types) {
-  return Writer(std::make_unique<Writer::Impl>(*this, task, id, level, std::move(types)));
+BlockStore::Writer BlockStore::Start(Task& task, BlockId id, StorageLevel level, const std::vector<Type>& types) {
+  const OfProcess scope;
+  return Writer(std::make_unique<Writer::Impl>(*this, task, id, level, types));
 }
 
 bool BlockStore::Writer::Write(const Batch& batch) {
   Impl& impl = *impl_;
+  const OfProcess scope;
   if (impl.unroll) {
     if (impl.unroll->Add(batch)) return true;
     impl.GiveUpMemory();
@@ -272,6 +256,7 @@ BlockPlace BlockStore::Writer::Finish() {
   Impl& impl = *impl_;
   BlockStore& store = impl.store;
   Block& block = *impl.block;
+  const OfProcess scope;
   FinishAll(block.copies);
   const bool in_memory = impl.unroll.has_value();
   if (!in_memory && block.copies.empty()) return BlockPlace::kNowhere;
@@ -291,9 +276,9 @@ BlockPlace BlockStore::Writer::Finish() {
   return store.Place(block.id);
 }
 
-BlockPlace BlockStore::Put(Task& task, BlockId id, StorageLevel level, std::vector<Type> types, Cursor& rows) {
+BlockPlace BlockStore::Put(Task& task, BlockId id, StorageLevel level, const std::vector<Type>& types, Cursor& rows) {
   if (const BlockPlace place = Place(id); place != BlockPlace::kNowhere || !level.kept()) return place;
-  Writer writer = Start(task, id, level, std::move(types));
+  Writer writer = Start(task, id, level, types);
   Batch batch;
   while (rows.Next(batch)) {
     if (!writer.Write(batch)) break;
@@ -326,6 +311,7 @@ uint64_t BlockStore::Evict(std::optional<DatasetId> keep, uint64_t bytes, Memory
 
 // Writes the block to disk where its level says so and it is not there yet, and frees its memory.
 void BlockStore::LeaveMemory(Block& block) {
+  const OfProcess scope;
   std::vector<SpillFile> copies;
   bool failed = false;
   if (block.level.disk && block.copies.empty()) {
@@ -389,7 +375,10 @@ BlockStore::BlockStore(MemoryManager& manager, SpillDirectory& spill) : manager_
   manager_.SetEvictor(this);
   consumer_ = neap_pressure_register(
       [](void* self, size_t wanted) -> size_t {
-        return static_cast<BlockStore*>(self)->manager_.EvictForPressure(wanted);
+        auto* store = static_cast<BlockStore*>(self);
+        const uint64_t freed = store->manager_.EvictForPressure(wanted);
+        store->evicted_for_container_.fetch_add(freed, std::memory_order_relaxed);
+        return freed;
       },
       this);
 }
@@ -409,7 +398,7 @@ BlockPlace BlockStore::Place(BlockId id) const {
 
 BlockStore::Figures BlockStore::figures() const {
   std::lock_guard lock(mutex_);
-  Figures sum{.evicted = evicted_, .lost = lost_};
+  Figures sum{.evicted = evicted_, .lost = lost_, .for_container = evicted_for_container_};
   for (const auto& [id, block] : blocks_) {
     if (block->in_memory) ++sum.memory_blocks, sum.memory_bytes += block->memory.bytes();
     if (!block->copies.empty()) ++sum.disk_blocks, sum.disk_bytes += block->copies[0].bytes() * block->copies.size();

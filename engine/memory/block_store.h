@@ -8,6 +8,7 @@
 // under its own lock.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <list>
@@ -39,12 +40,16 @@ struct BlockId {
 enum class BlockPlace : uint8_t { kNowhere, kMemory, kDisk };
 
 class BlockStore : private Evictor {
+  struct Block;
+  using BlockPtr = std::shared_ptr<Block>;
+
  public:
   struct Figures {
     uint64_t memory_blocks = 0, memory_bytes = 0;
     uint64_t disk_blocks = 0, disk_bytes = 0;
-    uint64_t evicted = 0;  // to disk and for good, since the start
-    uint64_t lost = 0;     // for good because the disk failed
+    uint64_t evicted = 0;        // to disk and for good, since the start
+    uint64_t lost = 0;           // for good because the disk failed
+    uint64_t for_container = 0;  // bytes evicted as the container was short of memory, since the start
   };
 
   BlockStore(MemoryManager& manager, SpillDirectory& spill);
@@ -68,17 +73,30 @@ class BlockStore : private Evictor {
     explicit Writer(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
   };
-  Writer Start(Task& task, BlockId id, StorageLevel level, std::vector<Type> types);
+  Writer Start(Task& task, BlockId id, StorageLevel level, const std::vector<Type>& types);
 
   // All rows of `rows` as a block. Where there is one already nothing is read.
-  BlockPlace Put(Task& task, BlockId id, StorageLevel level, std::vector<Type> types, Cursor& rows);
+  BlockPlace Put(Task& task, BlockId id, StorageLevel level, const std::vector<Type>& types, Cursor& rows);
 
   // The rows of a block; null where it is not kept. While it is read it is not evicted; removed, it is freed
   // afterwards. A block that is on disk and whose level has memory comes back to memory where there is room.
   std::unique_ptr<Cursor> Get(Task& task, BlockId id);
-  // Partitions 0 to partitions-1 as a source, a block a morsel; null where one is not kept. A block that is evicted for
-  // good before it is read throws Error(kMemory): a dataset that is to be read thus has a level with disk.
-  std::unique_ptr<Source> Scan(Task& task, DatasetId dataset, uint32_t partitions);
+
+  // While it lives, blocks of a level without disk are not evicted: they would be lost.
+  class Hold {
+   public:
+    Hold(Hold&&) noexcept;
+    Hold& operator=(Hold&&) = delete;
+    ~Hold();
+
+   private:
+    friend class BlockStore;
+    explicit Hold(BlockStore& store);
+    BlockStore* store_;
+    std::vector<BlockPtr> blocks_;
+  };
+  // For blocks 0 to count-1 of a dataset; nothing where one of them is not kept.
+  std::optional<Hold> HoldAll(DatasetId dataset, uint32_t count);
 
   BlockPlace Place(BlockId id) const;
   void Remove(BlockId id);
@@ -86,16 +104,16 @@ class BlockStore : private Evictor {
   Figures figures() const;
 
  private:
-  struct Block;
   class BlockCursor;
-  class BlockSource;
-  using BlockPtr = std::shared_ptr<Block>;
+  class OfProcess;
 
   uint64_t Evict(std::optional<DatasetId> keep, uint64_t bytes, MemoryMode mode) override;
   void LeaveMemory(Block& block);
   void BringBack(Task& task, Block& block);
   void StopReading(Block& block);
   void FreeMemory(Block& block);
+  // Where there is no pool off the heap, such blocks are in the one there is.
+  MemoryMode ModeOf(const StorageLevel& level) const;
 
   MemoryManager& manager_;
   SpillDirectory& spill_;
@@ -106,6 +124,7 @@ class BlockStore : private Evictor {
   std::map<BlockId, BlockPtr> blocks_;
   std::list<Block*> order_;  // of those in memory, least recently used first
   uint64_t evicted_ = 0, lost_ = 0;
+  std::atomic<uint64_t> evicted_for_container_{0};
 };
 
 }  // namespace neap::engine

@@ -1,9 +1,6 @@
 // memory.cc: arenas as owners.
 #include "engine/memory/memory.h"
 
-#include <mutex>
-#include <vector>
-
 #include "engine/core/error.h"
 
 namespace neap::engine {
@@ -37,39 +34,5 @@ size_t Memory::Resident() const { return Stats().resident; }
 size_t Memory::Charged() const { return Stats().charged; }
 size_t Memory::Peak() const { return Stats().peak; }
 size_t Memory::Bound() const { return Stats().bound; }
-
-namespace {
-
-struct Kept {
-  std::mutex mutex;
-  std::vector<std::unique_ptr<Memory>> memories;
-};
-
-// Never destroyed: what lives in the arenas may be needed until the process ends.
-Kept& KeptMemories() {
-  static Kept* kept = new Kept;
-  return *kept;
-}
-
-}  // namespace
-
-QueryMemory::QueryMemory(size_t bound) {
-  Kept& kept = KeptMemories();
-  std::lock_guard lock(kept.mutex);
-  if (kept.memories.empty()) {
-    memory_ = std::make_unique<Memory>(nullptr, "query", bound);
-  } else {
-    memory_ = std::move(kept.memories.back());
-    kept.memories.pop_back();
-    neap_arena_set_bound(memory_->arena(), bound);
-  }
-}
-
-QueryMemory::~QueryMemory() {
-  if (memory_->Stats().live == 0) return;
-  Kept& kept = KeptMemories();
-  std::lock_guard lock(kept.mutex);
-  kept.memories.push_back(std::move(memory_));
-}
 
 }  // namespace neap::engine

@@ -45,21 +45,6 @@ class Memory {
   neap_arena* arena_;
 };
 
-// Arenas for queries. While a query runs, its arena takes in all that its threads allocate, also what outlives the
-// query: an error's text, what a library sets up at first use. So an arena in which something still lives when its
-// query ends is kept, and serves the next.
-class QueryMemory {
- public:
-  explicit QueryMemory(size_t bound);
-  ~QueryMemory();
-  QueryMemory(const QueryMemory&) = delete;
-  QueryMemory& operator=(const QueryMemory&) = delete;
-  Memory& memory() { return *memory_; }
-
- private:
-  std::unique_ptr<Memory> memory_;
-};
-
 // An array of plain values in a Memory. Growing keeps the values.
 template <class T>
 class Array {

@@ -2,6 +2,8 @@
 #include "engine/memory/memory_manager.h"
 
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "engine/core/error.h"
 
@@ -29,14 +31,27 @@ Task::Task(MemoryManager& manager, const std::string& name) : manager_(manager) 
   for (const MemoryMode mode : {MemoryMode::kOnHeap, MemoryMode::kOffHeap}) {
     Memory* root = manager.roots_[static_cast<size_t>(mode)];
     if (root == nullptr) continue;
-    shares_[static_cast<size_t>(mode)].memory = std::make_unique<Memory>(root, name + " " + Name(mode));
+    Share& share = shares_[static_cast<size_t>(mode)];
+    share.own = std::make_unique<Memory>(root, name + " " + Name(mode));
+    share.memory = share.own.get();
   }
   std::lock_guard lock(manager_.mutex_);
   manager_.tasks_.push_back(this);
 }
 
+Task::Task(MemoryManager& manager, Memory& arena, std::function<void(uint64_t)> want_room)
+    : manager_(manager), want_room_(std::move(want_room)) {
+  shares_[static_cast<size_t>(MemoryMode::kOnHeap)].memory = &arena;
+  std::lock_guard lock(manager_.mutex_);
+  manager_.tasks_.push_back(this);
+}
+
 Task::~Task() {
-  manager_.ReleaseAllExecution(*this);
+  if (is_query()) {
+    manager_.Leave(*this);
+  } else {
+    manager_.ReleaseAllExecution(*this);
+  }
   for (const MemoryMode mode : {MemoryMode::kOnHeap, MemoryMode::kOffHeap}) {
     manager_.ReleaseUnroll(*this, UINT64_MAX, mode);
   }
@@ -99,7 +114,7 @@ uint64_t MemoryManager::ExecutionAtMost(const Pool& pool) const {
 }
 
 uint64_t MemoryManager::StorageAtMost(const Pool& pool) const {
-  return unified() ? pool.books.size - pool.books.execution_used : pool.books.storage_size;
+  return unified() ? Minus(pool.books.size, pool.books.execution_used) : pool.books.storage_size;
 }
 
 // ---- Execution.
@@ -112,9 +127,11 @@ uint64_t MemoryManager::AcquireExecution(Task& task, uint64_t bytes, MemoryMode 
   if (!share.active) {
     share.active = true;
     ++from.books.tasks;
+    SetShares(true);
     changed_.notify_all();  // the least share of those who wait has become smaller
   }
   for (;;) {
+    ReadArenas();
     if (task.interrupted_) throw Error(ErrorKind::kCancelled, "the task was interrupted as it waited for memory");
     GrowExecution(mode, Minus(bytes, from.execution_free()));
     // All that can vary while this waits is read anew: how many tasks there are, how large the pool is.
@@ -172,7 +189,107 @@ void MemoryManager::GiveBackExecution(Task& task, uint64_t bytes, MemoryMode mod
   if (share.granted == 0) {
     share.active = false;
     --pool(mode).books.tasks;
+    SetShares(false);
   }
+  changed_.notify_all();
+}
+
+// ---- Queries.
+
+// What queries have is what their arenas say, whenever the books are looked at.
+void MemoryManager::ReadArenas() {
+  Pool& read = pool(MemoryMode::kOnHeap);
+  uint64_t before = 0, now = 0;
+  for (Task* task : tasks_) {
+    if (!task->is_query()) continue;
+    Task::Share& share = ShareOf(*task, MemoryMode::kOnHeap);
+    before += std::exchange(share.granted, share.active ? share.memory->Charged() : 0);
+    now += share.granted;
+  }
+  read.books.execution_used += now - before;
+  read.ToExecution(std::min(Minus(read.books.execution_used, read.books.execution_size), read.storage_free()));
+}
+
+// The bounds of queries. ask: whoever has more is to know.
+void MemoryManager::SetShares(bool ask) {
+  Pool& from = pool(MemoryMode::kOnHeap);
+  if (from.books.tasks == 0) return;
+  const uint64_t most = ExecutionAtMost(from) / from.books.tasks;
+  for (Task* task : tasks_) {
+    Task::Share& share = ShareOf(*task, MemoryMode::kOnHeap);
+    if (!task->is_query() || !share.active) continue;
+    neap_arena_set_bound(share.memory->arena(), most);
+    if (!ask) continue;
+    task->patient_ = true;
+    if (const uint64_t has = share.memory->Charged(); has > most) task->want_room_(has - most);
+  }
+}
+
+void MemoryManager::Enter(Task& query) {
+  std::lock_guard lock(mutex_);
+  ShareOf(query, MemoryMode::kOnHeap).active = true;
+  ++pool(MemoryMode::kOnHeap).books.tasks;
+  SetShares(true);
+  changed_.notify_all();
+}
+
+void MemoryManager::Leave(Task& query) {
+  std::lock_guard lock(mutex_);
+  Task::Share& share = ShareOf(query, MemoryMode::kOnHeap);
+  if (!share.active) return;
+  share.active = false;
+  --pool(MemoryMode::kOnHeap).books.tasks;
+  ReadArenas();
+  SetShares(false);
+  changed_.notify_all();
+}
+
+bool MemoryManager::MakeRoom(Task& query, Memory& memory, uint64_t bytes, const std::function<void()>& check) {
+  constexpr std::chrono::milliseconds kLook(5), kPatience(1000);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  std::unique_lock lock(mutex_);
+  Pool& from = pool(MemoryMode::kOnHeap);
+  const Task::Share& share = ShareOf(query, MemoryMode::kOnHeap);
+  for (;;) {
+    check();
+    if (memory.HasRoom(bytes)) return true;
+    ReadArenas();
+    if (share.granted + bytes > share.memory->Bound()) return false;
+    const uint64_t borrowed = Minus(from.books.storage_used, from.region);
+    if (borrowed != 0 && Evict(std::nullopt, std::min(bytes, borrowed), MemoryMode::kOnHeap) != 0) {
+      from.storage_memory->Purge();
+      continue;
+    }
+    const uint64_t least = ExecutionAtMost(from) / (2 * std::max<uint64_t>(from.books.tasks, 1));
+    if (from.books.tasks < 2 || share.granted + bytes > least || !query.patient_) return false;
+    // What others free their arenas alone know.
+    changed_.wait_for(lock, kLook);
+    if (std::chrono::steady_clock::now() > end) query.patient_ = false;
+  }
+}
+
+uint64_t MemoryManager::Room(Task& query) {
+  std::lock_guard lock(mutex_);
+  ReadArenas();
+  const Pool& from = pool(MemoryMode::kOnHeap);
+  const Task::Share& share = ShareOf(query, MemoryMode::kOnHeap);
+  return std::min(Minus(share.memory->Bound(), share.memory->Charged()),
+                  Minus(ExecutionAtMost(from), from.books.execution_used));
+}
+
+void MemoryManager::Resize(uint64_t bytes, MemoryMode mode) {
+  std::lock_guard lock(mutex_);
+  Pool& made = pool(mode);
+  if (made.books.size == bytes) return;
+  neap_arena_set_bound(roots_[static_cast<size_t>(mode)]->arena(), bytes);
+  made.books.size = bytes;
+  made.region = made.books.storage_size == 0 && !unified() ? 0 : Part(bytes, options_.storage_fraction);
+  made.max_unroll = Part(made.region, options_.unroll_fraction);
+  if (const uint64_t over = Minus(made.books.storage_used, bytes); over != 0) Evict(std::nullopt, over, mode);
+  made.books.storage_size = std::min(std::max(made.region, made.books.storage_used), bytes);
+  made.books.execution_size = bytes - made.books.storage_size;
+  ReadArenas();
+  SetShares(true);
   changed_.notify_all();
 }
 
@@ -192,6 +309,7 @@ bool MemoryManager::AcquireUnroll(Task& task, DatasetId dataset, uint64_t bytes,
 }
 
 bool MemoryManager::TakeStorageFor(DatasetId dataset, uint64_t bytes, MemoryMode mode, bool unroll) {
+  ReadArenas();
   Pool& to = pool(mode);
   if (to.storage_memory == nullptr || bytes > StorageAtMost(to)) return false;
   const uint64_t missing = Minus(bytes, to.storage_free());
@@ -216,6 +334,7 @@ bool MemoryManager::TakeStorage(std::optional<DatasetId> dataset, uint64_t bytes
     given = Reserve(*from.storage_memory, bytes);
   }
   from.books.storage_used += bytes;
+  SetShares(false);
   return true;
 }
 
@@ -225,6 +344,7 @@ void MemoryManager::ReleaseStorage(uint64_t bytes, MemoryMode mode) {
   if (to.storage_memory == nullptr) return;
   to.books.storage_used -= std::min(bytes, to.books.storage_used);
   HoldRest(*to.storage_memory, to.books.storage_used);
+  SetShares(false);
   changed_.notify_all();
 }
 
@@ -238,6 +358,7 @@ void MemoryManager::ReleaseUnroll(Task& task, uint64_t bytes, MemoryMode mode) {
   to.books.unroll_used -= bytes;
   to.books.storage_used -= bytes;
   HoldRest(*to.storage_memory, to.books.storage_used);
+  SetShares(false);
   changed_.notify_all();
 }
 
@@ -255,6 +376,7 @@ uint64_t MemoryManager::Evict(std::optional<DatasetId> keep, uint64_t bytes, Mem
   const uint64_t freed = evictor_->Evict(keep, bytes, mode);
   from.books.storage_used -= freed;
   HoldRest(*from.storage_memory, from.books.storage_used);
+  SetShares(false);
   return freed;
 }
 
@@ -286,7 +408,7 @@ uint64_t MemoryManager::Reserve(Memory& memory, uint64_t bytes) {
     for (Task::Share& share : task->shares_) {
       if (share.memory == nullptr) continue;
       share.memory->Purge();
-      HoldRest(*share.memory, share.granted);
+      if (!task->is_query()) HoldRest(*share.memory, share.granted);
     }
   }
   if (neap_arena_reserve(memory.arena(), bytes) == 0) return bytes;

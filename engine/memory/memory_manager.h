@@ -14,11 +14,17 @@
 // storage is granted in the pool's storage arena, so that bounds up to the container's limit hold. Where an arena
 // refuses, the grant is shorter than the rules allow; nobody waits for that.
 //
+// A query is a task that is granted nothing ahead: its arena is below the pool's, has the task's 1/N as its bound, and
+// what it is charged with is what the task has. So growth asks the arenas alone, and the manager only where they refuse
+// (MakeRoom). Such a task waits no longer than others may take to move: who holds the memory may itself wait for its
+// reader, which may be the very thread that waits for this task.
+//
 // Lock: mutex_ guards all of it, and is held while blocks are evicted: whoever evicts must not call back.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,6 +57,9 @@ class Evictor {
 class Task {
  public:
   Task(MemoryManager& manager, const std::string& name);
+  // A query's, with its arena. want_room(bytes): the share has shrunk below what the query has; called under the
+  // manager's lock.
+  Task(MemoryManager& manager, Memory& arena, std::function<void(uint64_t)> want_room);
   ~Task();  // releases what is left
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
@@ -63,8 +72,9 @@ class Task {
  private:
   friend class MemoryManager;
   struct Share {
-    std::unique_ptr<Memory> memory;  // null where the mode has no pool
-    uint64_t granted = 0;            // for execution
+    std::unique_ptr<Memory> own;
+    Memory* memory = nullptr;  // null where the mode has no pool
+    uint64_t granted = 0;      // for execution
     uint64_t unroll = 0;
     bool active = false;
   };
@@ -72,6 +82,10 @@ class Task {
   MemoryManager& manager_;
   Share shares_[kMemoryModes];
   bool interrupted_ = false;
+
+  bool is_query() const { return want_room_ != nullptr; }
+  const std::function<void(uint64_t)> want_room_;
+  bool patient_ = true;  // has not waited in vain since the shares were made
 };
 
 class MemoryManager {
@@ -106,6 +120,17 @@ class MemoryManager {
   void ReleaseExecution(Task& task, uint64_t bytes, MemoryMode mode);
   uint64_t ReleaseAllExecution(Task& task);  // returns what it held
 
+  // A query counts as a task between these two.
+  void Enter(Task& query);
+  void Leave(Task& query);
+  // For a query whose arenas have refused `bytes` to `memory`, one of them: evicts what storage borrowed, waits while
+  // the query is below its least share, and says whether there is room now. check() throws to end a wait.
+  bool MakeRoom(Task& query, Memory& memory, uint64_t bytes, const std::function<void()>& check);
+  // What the query could have beside what it has.
+  uint64_t Room(Task& query);
+  // Another size of a pool: evicts what storage has beyond it.
+  void Resize(uint64_t bytes, MemoryMode mode);
+
   // All or nothing. `dataset`: of the block to be cached.
   bool AcquireStorage(DatasetId dataset, uint64_t bytes, MemoryMode mode);
   void ReleaseStorage(uint64_t bytes, MemoryMode mode);
@@ -117,6 +142,7 @@ class MemoryManager {
 
   // Where granted storage is to be allocated.
   Memory& storage_memory(MemoryMode mode) { return *pool(mode).storage_memory; }
+  bool has_pool(MemoryMode mode) const { return pool(mode).storage_memory != nullptr; }
   // The most that storage could have if every block were evicted.
   uint64_t MaxStorage(MemoryMode mode) const;
   Figures figures(MemoryMode mode) const;
@@ -132,8 +158,10 @@ class MemoryManager {
     uint64_t max_unroll = 0;                 // static
     Figures books;
 
-    uint64_t execution_free() const { return books.execution_size - books.execution_used; }
-    uint64_t storage_free() const { return books.storage_size - books.storage_used; }
+    // A query may have taken more than it was to: arenas are soft.
+    static uint64_t Rest(uint64_t size, uint64_t used) { return size > used ? size - used : 0; }
+    uint64_t execution_free() const { return Rest(books.execution_size, books.execution_used); }
+    uint64_t storage_free() const { return Rest(books.storage_size, books.storage_used); }
     void ToExecution(uint64_t bytes) { books.storage_size -= bytes, books.execution_size += bytes; }
     void ToStorage(uint64_t bytes) { books.execution_size -= bytes, books.storage_size += bytes; }
   };
@@ -151,6 +179,8 @@ class MemoryManager {
   bool TakeStorageFor(DatasetId dataset, uint64_t bytes, MemoryMode mode, bool unroll);
   uint64_t Evict(std::optional<DatasetId> keep, uint64_t bytes, MemoryMode mode);
   void GiveBackExecution(Task& task, uint64_t bytes, MemoryMode mode);
+  void ReadArenas();
+  void SetShares(bool ask);
   uint64_t Reserve(Memory& memory, uint64_t bytes);
 
   const Options options_;

@@ -125,7 +125,7 @@ class Lowering {
     }
     auto chain = std::make_unique<Chain>();
     auto source = table->second->Scan(columns, ids, given, rel.filter, of_these, query_.memory());
-    source->figures().name = "scan";
+    if (source->figures().name.empty()) source->figures().name = "scan";
     source->figures().detail = rel.table;
     chain->inputs.push_back({std::move(source), nullptr});
     ids.resize(given);

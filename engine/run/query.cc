@@ -23,6 +23,9 @@ constexpr size_t kShares = 4;
 constexpr size_t kWorkspace = size_t{2} << 20;
 constexpr size_t kWorkspaceShare = 8;
 
+// The bound of a pool that has none.
+constexpr size_t kAmple = SIZE_MAX / 2;
+
 // ---- Time and rows of every operator, where they are asked for.
 
 uint64_t Now() {
@@ -87,16 +90,18 @@ class TimedStage : public Stage {
 
 }  // namespace
 
-Query::Query(const QueryOptions& options, SpillDirectory* spill)
+Query::Query(const QueryOptions& options, SpillDirectory* spill, std::shared_ptr<QueryPool> pool)
     : options_(options),
-      memory_(options.memory == 0 ? NEAP_UNBOUNDED : options.memory),
+      memory_(pool != nullptr ? std::move(pool)
+                              : std::make_shared<QueryPool>(options.memory == 0 ? kAmple : options.memory)),
+      task_(memory_.manager(), memory_.memory(), [this](uint64_t bytes) { WantRoom(bytes); }),
       spill_(spill),
       threads_(options.threads == 0 ? AvailableCpus() : options.threads),
-      workspace_(std::min(threads_ * kWorkspace, options.memory == 0 ? SIZE_MAX : options.memory / kWorkspaceShare)),
+      workspace_(std::min(threads_ * kWorkspace, memory().Bound() / kWorkspaceShare)),
       pool_(threads_),
       consumer_(neap_pressure_register(
           [](void* query, size_t wanted) {
-            static_cast<Query*>(query)->WantRoom(wanted);
+            static_cast<Query*>(query)->WantRoomForContainer(wanted);
             return wanted;
           },
           this)) {
@@ -107,7 +112,14 @@ Query::~Query() {
   if (consumer_ != nullptr) neap_pressure_unregister(consumer_);
 }
 
-void Query::Run(Chain& chain, const std::vector<Stage*>& results) { RunChain(chain, results); }
+void Query::Run(Chain& chain, const std::vector<Stage*>& results) {
+  struct Active {
+    explicit Active(Query& of) : query(of) { query.memory_.pool().Enter(query.task_); }
+    ~Active() { query.memory_.pool().Leave(query.task_); }
+    Query& query;
+  } active(*this);
+  RunChain(chain, results);
+}
 
 void Query::CheckCancelled() const {
   if (cancelled()) throw Error(ErrorKind::kCancelled, "the query was cancelled");
@@ -241,8 +253,7 @@ void Query::Drain(Source& source, const std::vector<Stage*>& first) {
 // ---- Room.
 
 size_t Query::Free() {
-  const neap_arena_stats_t stats = memory().Stats();
-  size_t room = stats.charged < stats.bound ? stats.bound - stats.charged : 0;
+  size_t room = memory_.manager().Room(task_);
   neap_stats_t process;
   if (neap_stats(&process) == 0 && process.limit != UINT64_MAX) room = std::min<size_t>(room, process.headroom);
   return room;
@@ -253,7 +264,13 @@ bool Query::MayGrow(Memory& memory, size_t bytes) {
   bytes += workspace_;
   if (memory.HasRoom(bytes)) return true;
   // What was freed and not yet given back is charged too.
-  return memory.Purge() + memory_.memory().Purge() != 0 && memory.HasRoom(bytes);
+  if (memory.Purge() + memory_.memory().Purge() != 0 && memory.HasRoom(bytes)) return true;
+  return memory_.manager().MakeRoom(task_, memory, bytes, [this] { CheckCancelled(); });
+}
+
+void Query::WantRoomForContainer(size_t bytes) {
+  for_container_.store(true, std::memory_order_relaxed);
+  WantRoom(bytes);
 }
 
 void Query::Register(Operator* op) {
@@ -286,11 +303,17 @@ void Query::AtBoundary() {
   waiting_ = 0;
   ++boundaries_;
   changed_.notify_all();
-  MakeRoom(wanted_.exchange(0));
+  const bool for_container = for_container_.exchange(false);
+  const size_t freed = MakeRoom(wanted_.exchange(0));
+  if (for_container && freed != 0) {
+    neap_purge();  // the container is to have it, and not the next who allocates
+    ++pressure_.spills;
+    pressure_.freed += freed;
+  }
 }
 
 // Under mutex_, with every other thread at the boundary or outside of Drain.
-void Query::MakeRoom(size_t bytes) {
+size_t Query::MakeRoom(size_t bytes) {
   size_t freed = 0;
   while (freed < bytes) {
     Operator* largest = nullptr;
@@ -298,11 +321,12 @@ void Query::MakeRoom(size_t bytes) {
     for (Operator* op : spillable_) {
       if (const size_t size = op->Spillable(); size > most) largest = op, most = size;
     }
-    if (largest == nullptr) return;
+    if (largest == nullptr) break;
     const size_t now = largest->SpillAtBoundary(bytes - freed);
-    if (now == 0) return;
+    if (now == 0) break;
     freed += now;
   }
+  return freed;
 }
 
 }  // namespace neap::engine

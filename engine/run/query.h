@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/memory/memory.h"
+#include "engine/memory/query_pool.h"
 #include "engine/run/operator.h"
 #include "engine/run/threads.h"
 #include "engine/spill/spill_directory.h"
@@ -20,7 +21,7 @@
 namespace neap::engine {
 
 struct QueryOptions {
-  size_t memory = 0;     // bound of the query in bytes; 0: what the container leaves
+  size_t memory = 0;     // bytes for all queries of the pool; 0: no bound but the container's
   uint32_t threads = 0;  // 0: as many as the cgroup's quota and the affinity allow
   uint32_t batch_rows = kBatchRows;
   bool force_spill = false;  // every stateful operator spills whatever it can at every chance (tests)
@@ -30,7 +31,8 @@ struct QueryOptions {
 
 class Query {
  public:
-  Query(const QueryOptions& options, SpillDirectory* spill);
+  // pool: of the session; none: one of the query's own.
+  Query(const QueryOptions& options, SpillDirectory* spill, std::shared_ptr<QueryPool> pool = nullptr);
   ~Query();
 
   // Runs a chain and all that must be run before it; the last operator pushes to `results` (one stage a worker).
@@ -38,6 +40,7 @@ class Query {
   void Run(Chain& chain, const std::vector<Stage*>& results);
 
   Memory& memory() { return memory_.memory(); }
+  Task& task() { return task_; }
   SpillDirectory& spill_directory() { return *spill_; }
   const QueryOptions& options() const { return options_; }
   uint32_t threads() const { return threads_; }
@@ -48,11 +51,21 @@ class Query {
 
   // Asks that about `bytes` be made free at the next batch boundary, by the operator that can spill most. Any thread.
   void WantRoom(size_t bytes) { wanted_.fetch_add(bytes, std::memory_order_relaxed); }
+  // The same, as the container is short of memory.
+  void WantRoomForContainer(size_t bytes);
   bool room_wanted() const { return wanted_.load(std::memory_order_relaxed) != 0; }
 
   // A stateful operator whose thread is about to keep more asks: may it grow by so many bytes, or is it to spill first?
-  // False under force_spill, past a bound and under container pressure.
+  // False under force_spill, past a bound and under container pressure. Where the arenas refuse, the memory manager is
+  // asked to evict cached blocks, or to wait for other queries.
   bool MayGrow(Memory& memory, size_t bytes);
+
+  // What was spilled for the container's sake; once the query has ended.
+  struct PressureFigures {
+    uint32_t spills = 0;  // boundaries at which something was
+    uint64_t freed = 0;   // resident bytes, as operators measured them
+  };
+  const PressureFigures& pressure() const { return pressure_; }
 
   // Operators that hold memory. Registered while they may spill at a boundary.
   void Register(Operator* op);
@@ -63,12 +76,13 @@ class Query {
   void RunOnAll(const std::function<void(Worker&)>& work);
   void Drain(Source& source, const std::vector<Stage*>& first);
   void AtBoundary();
-  void MakeRoom(size_t bytes);
+  size_t MakeRoom(size_t bytes);
   void MakeRoomForMore();
   size_t Free();
 
   QueryOptions options_;
   QueryMemory memory_;
+  Task task_;
   SpillDirectory* spill_;
   uint32_t threads_;
   size_t workspace_;  // bytes
@@ -78,12 +92,14 @@ class Query {
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> failed_{false};  // one thread threw: the others stop
   std::atomic<size_t> wanted_{0};
+  std::atomic<bool> for_container_{false};  // some of what is wanted
 
   std::mutex mutex_;
   std::condition_variable changed_;
   uint32_t running_ = 0;  // threads inside Drain
   uint32_t waiting_ = 0;  // of them, at the boundary
   uint64_t boundaries_ = 0;
+  PressureFigures pressure_;
   std::vector<Operator*> spillable_;
 };
 

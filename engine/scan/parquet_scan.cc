@@ -73,6 +73,13 @@ ParquetScan::ParquetScan(std::shared_ptr<const ParquetTable> table, std::vector<
       runtime_filters_(std::move(runtime_filters)),
       memory_(memory) {}
 
+ParquetScan::ParquetScan(std::shared_ptr<const ParquetTable> table, std::vector<size_t> columns,
+                         std::vector<ColumnId> ids, const Morsel& morsel, Memory& memory)
+    : ParquetScan(std::move(table), columns, std::move(ids), columns.size(), std::nullopt, {}, memory) {
+  only_ = morsel;
+  next_file_ = table_->files().size();
+}
+
 ParquetScan::~ParquetScan() = default;
 
 std::unique_ptr<Cursor> ParquetScan::MakeCursor(Worker& worker) {
@@ -86,6 +93,10 @@ std::unique_ptr<Cursor> ParquetScan::MakeCursor(Worker& worker) {
 
 bool ParquetScan::TakeMorsel(Morsel& morsel) {
   const std::lock_guard lock(mutex_);
+  if (only_) {
+    morsel = *std::exchange(only_, std::nullopt);
+    return true;
+  }
   for (; next_file_ < table_->files().size(); ++next_file_, next_group_ = 0) {
     const ParquetFile& file = table_->files()[next_file_];
     for (; next_group_ < file.row_groups.size(); ++next_group_, next_row_ = 0) {

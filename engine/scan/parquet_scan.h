@@ -28,6 +28,9 @@ class ParquetScan : public Source {
   ParquetScan(std::shared_ptr<const ParquetTable> table, std::vector<size_t> columns, std::vector<ColumnId> ids,
               size_t given, std::optional<Expression> filter, std::vector<RuntimeFilterUse> runtime_filters,
               Memory& memory);
+  // Of one morsel, whole.
+  ParquetScan(std::shared_ptr<const ParquetTable> table, std::vector<size_t> columns, std::vector<ColumnId> ids,
+              const Morsel& morsel, Memory& memory);
   ~ParquetScan() override;
 
   std::unique_ptr<Cursor> MakeCursor(Worker& worker) override;
@@ -45,8 +48,9 @@ class ParquetScan : public Source {
   const std::vector<RuntimeFilterUse> runtime_filters_;
   Memory& memory_;
 
-  // What is left to read: from next_row_ of this row group on.
+  // What is left to read: only_, or from next_row_ of this row group on.
   std::mutex mutex_;
+  std::optional<Morsel> only_;
   size_t next_file_ = 0;
   size_t next_group_ = 0;
   int64_t next_row_ = 0;

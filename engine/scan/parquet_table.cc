@@ -47,6 +47,12 @@ std::vector<std::string> FilesOfPattern(const std::string& pattern) {
   return files;
 }
 
+// As a scan divides a row group where threads would be idle otherwise.
+constexpr int64_t kPartRows = int64_t{128} << 10;
+int64_t PartsOf(const RowGroup& group) {
+  return group.rows == 0 ? 0 : std::max<int64_t>(1, (group.rows + kPartRows / 2) / kPartRows);
+}
+
 std::vector<std::string> FilesOf(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -102,14 +108,46 @@ void ParquetTable::AddFile(ParquetFile file) {
 std::unique_ptr<Source> ParquetTable::Scan(std::vector<size_t> columns, std::vector<ColumnId> ids, size_t given,
                                            std::optional<Expression> filter,
                                            std::vector<RuntimeFilterUse> runtime_filters, Memory& memory) {
-  for (const size_t column : columns) {
-    if (!refusals_[column].empty()) {
-      throw Error(ErrorKind::kData,
-                  files_.front().path + ": column " + columns_[column].name + " cannot be read: " + refusals_[column]);
-    }
-  }
+  for (const size_t column : columns) CheckReadable(column);
   return std::make_unique<ParquetScan>(shared_from_this(), std::move(columns), std::move(ids), given, std::move(filter),
                                        std::move(runtime_filters), memory);
+}
+
+void ParquetTable::CheckReadable(size_t column) const {
+  if (refusals_[column].empty()) return;
+  throw Error(ErrorKind::kData,
+              files_.front().path + ": column " + columns_[column].name + " cannot be read: " + refusals_[column]);
+}
+
+uint32_t ParquetTable::Parts() const {
+  size_t parts = 0;
+  for (const ParquetFile& file : files_) {
+    for (const RowGroup& group : file.row_groups) parts += PartsOf(group);
+  }
+  return static_cast<uint32_t>(parts);
+}
+
+std::unique_ptr<Source> ParquetTable::ScanPart(uint32_t part, Memory& memory) {
+  std::vector<size_t> columns(columns_.size());
+  std::vector<ColumnId> ids(columns_.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    CheckReadable(i);
+    columns[i] = i;
+    ids[i] = static_cast<ColumnId>(i);
+  }
+  for (const ParquetFile& file : files_) {
+    for (const RowGroup& group : file.row_groups) {
+      const auto parts = static_cast<uint32_t>(PartsOf(group));
+      if (part >= parts) {
+        part -= parts;
+        continue;
+      }
+      const int64_t rows = (group.rows + parts - 1) / parts, first = rows * part;
+      return std::make_unique<ParquetScan>(shared_from_this(), std::move(columns), std::move(ids),
+                                           Morsel{&file, &group, first, std::min(rows, group.rows - first)}, memory);
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace neap::engine

@@ -22,10 +22,14 @@ class ParquetTable : public Table, public std::enable_shared_from_this<ParquetTa
                                std::optional<Expression> filter, std::vector<RuntimeFilterUse> runtime_filters,
                                Memory& memory) override;
 
+  uint32_t Parts() const override;
+  std::unique_ptr<Source> ScanPart(uint32_t part, Memory& memory) override;
+
   const std::vector<ParquetFile>& files() const { return files_; }
 
  private:
   void AddFile(ParquetFile file);
+  void CheckReadable(size_t column) const;
 
   std::vector<ParquetFile> files_;
   std::vector<TableColumn> columns_;

@@ -83,8 +83,10 @@ class StreamSource : public Source {
 
 class StreamTable : public Table {
  public:
-  StreamTable(OpenStream open, uint64_t rows)
-      : open_(std::move(open)), rows_(rows == 0 ? kUnknownRows : rows), first_(std::make_unique<Stream>(open_)) {
+  StreamTable(OpenStream open, uint64_t rows, std::vector<TableColumn> columns)
+      : open_(std::move(open)), rows_(rows == 0 ? kUnknownRows : rows), columns_(std::move(columns)) {}
+  StreamTable(OpenStream open, uint64_t rows) : StreamTable(std::move(open), rows, {}) {
+    first_ = std::make_unique<Stream>(open_);
     for (const ResultColumn& column : ColumnsOfStream(*first_->get()))
       columns_.push_back({column.name, column.type, true});
   }
@@ -122,6 +124,10 @@ class StreamTable : public Table {
 
 std::shared_ptr<Table> MakeStreamTable(OpenStream open, uint64_t rows) {
   return std::make_shared<StreamTable>(std::move(open), rows);
+}
+
+std::shared_ptr<Table> MakeStreamTable(OpenStream open, uint64_t rows, std::vector<TableColumn> columns) {
+  return std::make_shared<StreamTable>(std::move(open), rows, std::move(columns));
 }
 
 }  // namespace neap::engine

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "engine/scan/table.h"
 
@@ -15,5 +16,7 @@ using OpenStream = std::function<void(ArrowArrayStream*)>;
 
 // A stream is opened at once, for its columns, and serves the first scan. `rows`: about so many; 0: unknown.
 std::shared_ptr<Table> MakeStreamTable(OpenStream open, uint64_t rows);
+// The same, of columns that are known: no stream is opened before the first scan.
+std::shared_ptr<Table> MakeStreamTable(OpenStream open, uint64_t rows, std::vector<TableColumn> columns);
 
 }  // namespace neap::engine

@@ -40,6 +40,12 @@ class Table {
   virtual uint64_t rows() const = 0;
   virtual ColumnStatistics Statistics(size_t column) const = 0;
 
+  // Parts that together are the table, of some 100,000 rows, each of which has the same rows whenever it is read; none
+  // where the table has no such parts.
+  virtual uint32_t Parts() const { return 0; }
+  // All rows and columns of one part, for one cursor.
+  virtual std::unique_ptr<Source> ScanPart(uint32_t /*part*/, Memory& /*memory*/) { return nullptr; }
+
   // The rows that pass `filter`, with table columns `columns` in order (as columns `ids` for the filter). Row groups
   // and pages that statistics rule out are not read; the filter's columns are read first, others only where rows are
   // left. Rows that a runtime filter rules out may be left out. Columns that the filter alone needs are among `columns`

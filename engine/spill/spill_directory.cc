@@ -17,6 +17,7 @@
 #include <memory>
 #include <system_error>
 
+#include "alloc/neap.h"
 #include "engine/core/error.h"
 
 namespace neap::engine {
@@ -86,6 +87,7 @@ SpillDirectory::~SpillDirectory() {
 }
 
 void SpillDirectory::Make() {
+  const neap::Scope scope(neap_arena_root());  // the folder outlives the query that needs its first file
   struct statfs of;
   if (statfs(parent_.c_str(), &of) != 0) Fail("no folder " + parent_ + " for spill files", errno);
   if (of.f_type == TMPFS_MAGIC || of.f_type == RAMFS_MAGIC) {

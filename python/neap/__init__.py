@@ -128,7 +128,8 @@ class Result:
 class Session:
     """Tables by name, and how much a query may have.
 
-    memory: the most resident bytes of a query, as a number or as "256M"; by default what the container leaves.
+    memory: the most resident bytes of its queries and of what CACHE TABLE keeps, as a number or as "256M"; by default
+    what the container leaves.
     threads: by default as many as the container has CPUs.
     spill_dir: where files go; by default $NEAP_SPILL_DIR, $TMPDIR or /tmp, which must not be a tmpfs.
     analyze: measures the time of every operator for Result.report().
@@ -150,7 +151,11 @@ class Session:
             self._session.add_files(name, [os.fspath(path) for path in source])
 
     def execute(self, query):
-        """Starts a statement, or a Substrait plan as bytes."""
+        """Starts a statement, or a Substrait plan as bytes.
+
+        CACHE TABLE, UNCACHE TABLE and CLEAR CACHE give no rows; their Result need not be read or kept: what it has begun
+        is done before it goes.
+        """
         return Result(self._session.execute(*self._statement(query)))
 
     def explain(self, query):
@@ -159,7 +164,7 @@ class Session:
 
     def _statement(self, query):
         if isinstance(query, bytes):
-            return query, ""
+            return query, "", ""
         statements = self._session.plan(query)
         if len(statements) != 1:
             raise ValueError(f"there are {len(statements)} statements: give one")

@@ -222,10 +222,12 @@ PyObject* ResultReport(PyObject* self, PyObject*) {
                                              "freed", op.freed, "spills", op.spills));
       if (PyList_Append(operators.get(), item.get()) != 0) throw PythonError();
     }
-    return Py_BuildValue("{s:z,s:s,s:K,s:d,s:K,s:K,s:K,s:N}", "failure",
+    return Py_BuildValue("{s:z,s:s,s:K,s:d,s:K,s:K,s:K,s:I,s:K,s:K,s:N}", "failure",
                          report.failure ? KindName(*report.failure) : nullptr, "message", report.message.c_str(),
                          "rows", report.rows, "seconds", static_cast<double>(report.time_ns) / 1e9, "peak", report.peak,
-                         "bound", report.bound, "overruns", report.overruns, "operators", operators.release());
+                         "bound", report.bound, "overruns", report.overruns, "pressure_spills", report.pressure_spills,
+                         "pressure_freed", report.pressure_freed, "pressure_uncached", report.pressure_uncached,
+                         "operators", operators.release());
   });
 }
 
@@ -259,7 +261,7 @@ std::vector<Statement> CallPlanner(const Callable& planner, const std::vector<st
   std::vector<Statement> result;
   for (Py_ssize_t i = 0, n = PyList_Size(planned.get()); i < n; ++i) {
     PyObject* pair = PyList_GetItem(planned.get(), i);
-    result.push_back({BytesOf(PyTuple_GetItem(pair, 0)), TextOf(PyTuple_GetItem(pair, 1))});
+    result.push_back({BytesOf(PyTuple_GetItem(pair, 0)), TextOf(PyTuple_GetItem(pair, 1)), ""});
   }
   return result;
 }
@@ -339,8 +341,9 @@ PyObject* SessionPlan(PyObject* self, PyObject* args) {
     if (PyArg_ParseTuple(args, "s", &sql) == 0) throw PythonError();
     Ref list = Checked(PyList_New(0));
     for (const Statement& statement : SessionOf(self).Plan(sql)) {
-      const Ref item = Checked(Py_BuildValue("(y#s)", statement.plan.data(),
-                                             static_cast<Py_ssize_t>(statement.plan.size()), statement.notes.c_str()));
+      const Ref item =
+          Checked(Py_BuildValue("(y#ss)", statement.plan.data(), static_cast<Py_ssize_t>(statement.plan.size()),
+                                statement.notes.c_str(), statement.cache.c_str()));
       if (PyList_Append(list.get(), item.get()) != 0) throw PythonError();
     }
     return list.release();
@@ -350,9 +353,9 @@ PyObject* SessionPlan(PyObject* self, PyObject* args) {
 Statement StatementOf(PyObject* args) {
   const char* plan = nullptr;
   Py_ssize_t size = 0;
-  const char* notes = nullptr;
-  if (PyArg_ParseTuple(args, "y#s", &plan, &size, &notes) == 0) throw PythonError();
-  return {std::string(plan, static_cast<size_t>(size)), notes};
+  const char *notes = nullptr, *cache = nullptr;
+  if (PyArg_ParseTuple(args, "y#ss", &plan, &size, &notes, &cache) == 0) throw PythonError();
+  return {std::string(plan, static_cast<size_t>(size)), notes, cache};
 }
 
 PyObject* SessionExplain(PyObject* self, PyObject* args) {
@@ -384,9 +387,9 @@ PyObject* SessionExecute(PyObject* self, PyObject* args) {
 PyMethodDef kSessionMethods[] = {
     {"add_files", SessionAddFiles, METH_VARARGS, "add_files(name, paths)"},
     {"add_stream", SessionAddStream, METH_VARARGS, "add_stream(name, open, rows)"},
-    {"plan", SessionPlan, METH_VARARGS, "plan(sql) gives [(plan, notes), ...]"},
-    {"explain", SessionExplain, METH_VARARGS, "explain(plan, notes)"},
-    {"execute", SessionExecute, METH_VARARGS, "execute(plan, notes)"},
+    {"plan", SessionPlan, METH_VARARGS, "plan(sql) gives [(plan, notes, cache), ...]"},
+    {"explain", SessionExplain, METH_VARARGS, "explain(plan, notes, cache)"},
+    {"execute", SessionExecute, METH_VARARGS, "execute(plan, notes, cache)"},
     {nullptr, nullptr, 0, nullptr},
 };
 PyType_Slot kSessionSlots[] = {{Py_tp_new, reinterpret_cast<void*>(NewSession)},

@@ -2,9 +2,11 @@
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from support import NEAP, needs_limit
+from support import MIB, NEAP, needs_limit
 
 DEADLINE = 120
 ROWS = 200_000
@@ -110,6 +112,93 @@ class Statements(SqlTest):
         scan = report["operators"][-1]
         self.assertEqual((scan["name"], scan["rows_out"]), ("scan", ROWS))
         self.assertGreater(report["arena"]["peak"], 1 << 20)
+
+
+class CachedTables(SqlTest):
+    def test_one_is_read_from_its_blocks(self):
+        table = ("-t", f"t={self.many}")
+        count = "SELECT count(*) AS c FROM t"
+        self.assertEqual(self.rows(*table, f"CACHE TABLE t; {count}; UNCACHE TABLE t; {count}"), [{"c": ROWS}] * 2)
+        result = sql("--analyze", "--json", *table, f"CACHE TABLE t; {count}; CLEAR CACHE; {count}")
+        reports = [json.loads(line) for line in result.stdout.splitlines()]
+        scans = [report["operators"][-1]["name"] for report in reports]
+        self.assertEqual([scans[i] for i in (0, 1, 3)], ["cached scan", "cached scan", "scan"])
+        self.assertEqual(reports[0]["rows"], ROWS)
+
+    def test_one_that_a_query_gives(self):
+        statements = (
+            "CACHE TABLE big OPTIONS ('storageLevel' 'MEMORY_ONLY_SER') AS SELECT n, t FROM t WHERE n >= 1000;"
+            "CACHE LAZY TABLE few AS SELECT n % 10 AS d, count(*) AS c FROM big GROUP BY 1;"
+            "SELECT count(*) AS c, sum(c) AS s FROM few; SELECT max(c) AS m FROM few"
+        )
+        wanted = [{"c": 10, "s": ROWS - 1000}, {"m": (ROWS - 1000) // 10}]
+        for options in ((), ("--force-spill",), ("--memory", "64M", "--threads", "1")):
+            self.assertEqual(self.rows("-t", f"t={self.many}", *options, statements), wanted)
+
+    def test_one_larger_than_the_memory(self):
+        query = "CACHE TABLE t OPTIONS ('storageLevel' '{}'); SELECT count(DISTINCT t) AS c FROM t; SELECT sum(n) AS s FROM t"
+        wanted = [{"c": ROWS}, {"s": ROWS * (ROWS - 1) // 2}]
+        for level in ("MEMORY_ONLY", "MEMORY_AND_DISK", "DISK_ONLY"):
+            self.assertEqual(self.rows("-t", f"t={self.many}", "--memory", "12M", query.format(level)), wanted)
+
+    def test_what_is_refused(self):
+        table = ("-t", f"t={self.small}")
+        self.check_fails(2, "CACHE TABLE: expected OPTIONS, AS and a query, or the end, found 'x'", *table, "CACHE TABLE t x")
+        self.check_fails(2, "there is no table missing: name its files with -t missing=FILES", "CACHE TABLE missing")
+        self.check_fails(2, "there is a table t already", *table, "CACHE TABLE t AS SELECT 1")
+        self.check_fails(2, "'SOON' is no storage level", *table, "CACHE TABLE t OPTIONS ('storageLevel' 'SOON')")
+
+
+# In the container: reads the rows of a query, and takes memory of its own meanwhile, some 70 MiB a second.
+NEIGHBOUR = """
+import json, subprocess, sys, time
+size, *command = sys.argv[1:]
+program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+taken, lines = [], 0
+for _ in program.stdout:
+    lines += 1
+    if lines % 2000 == 0 and len(taken) < int(size):
+        taken.append(bytearray(b"x") * (1 << 20))
+        time.sleep(0.015)
+print(json.dumps({"rows": lines - 1, "errors": program.stderr.read(), "code": program.wait()}))
+"""
+
+
+@needs_limit
+class InAContainer(SqlTest):
+    """With a bound that the container does not have, beside another process that grows: the kernel's figure decides."""
+
+    LIMIT, NEIGHBOUR = 224 * MIB, 100  # MiB
+    COPIES = 5
+    # A sort gives its rows from memory, some 100 MiB, where it is not told to let go of it.
+    QUERY = f"SELECT a.n * {COPIES} + b.n AS k, a.t FROM t a JOIN few b ON b.n < {COPIES} ORDER BY a.t, k"
+
+    def beside_a_neighbour(self, statements):
+        few = self.data / "few.parquet"
+        pq.write_table(pa.table({"n": list(range(100))}), few)
+        result = subprocess.run(
+            [NEAP, "run", "--limit", str(self.LIMIT), "--", sys.executable, "-c", NEIGHBOUR, str(self.NEIGHBOUR)]
+            + [NEAP, "sql", "--memory", "4G", "--threads", "2", "--format", "csv", "-t", f"t={self.many}"]
+            + ["-t", f"few={few}", statements],
+            capture_output=True, text=True, timeout=DEADLINE,
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        outcome = json.loads(result.stdout)
+        self.assertEqual((outcome["code"], outcome["rows"]), (0, ROWS * self.COPIES), outcome["errors"])
+        return outcome["errors"]
+
+    def test_a_query_lets_go_of_its_memory_and_says_so(self):
+        errors = self.beside_a_neighbour(self.QUERY)
+        found = re.fullmatch(r"neap sql: container short of memory: (\d+) spills? freed ([0-9.]+) MiB\n", errors)
+        self.assertTrue(found, errors)
+        self.assertGreaterEqual(int(found[1]), 1)
+        self.assertGreater(float(found[2]), 20)
+
+    def test_cached_tables_leave_memory_first(self):
+        errors = self.beside_a_neighbour(f"CACHE TABLE t; {self.QUERY}")
+        found = re.search(r"container short of memory: .*, ([0-9.]+) MiB of cached tables left memory\n", errors)
+        self.assertTrue(found, errors)
+        self.assertGreater(float(found[1]), 5)
 
 
 class Formats(SqlTest):

@@ -332,31 +332,35 @@ TEST_F(Store, WhereTheDiskFailsAnEvictedBlockIsLostAndNothingElse) {
   manager.SetEvictor(nullptr);
 }
 
-TEST_F(Store, ADatasetIsASourceOfAllItsPartitions) {
-  for (uint32_t partition = 0; partition < 6; ++partition) Put(1, partition, "MEMORY_AND_DISK_SER", 4);
-  EXPECT_EQ(store.Scan(task, 1, 7), nullptr);
-  const auto source = store.Scan(task, 1, 6);
-  ASSERT_NE(source, nullptr);
-  std::atomic<uint64_t> rows{0};
-  std::vector<std::thread> threads;
-  for (uint32_t t = 0; t < 3; ++t) {
-    threads.emplace_back([&, t] {
-      Worker worker{nullptr, t};
-      const auto cursor = source->MakeCursor(worker);
-      rows += Read(*cursor).size();
-    });
+TEST_F(Store, ABlockThatWouldBeLostIsNotEvictedWhileItIsHeld) {
+  ASSERT_EQ(Put(1, 0, "MEMORY_ONLY", 4), kMemory);
+  ASSERT_EQ(Put(1, 1, "MEMORY_ONLY", 4), kMemory);
+  ASSERT_EQ(Put(2, 0, "MEMORY_AND_DISK", 4), kMemory);
+  EXPECT_FALSE(store.HoldAll(1, 3));
+  {
+    const auto hold = store.HoldAll(1, 2), on_disk_too = store.HoldAll(2, 1);
+    ASSERT_TRUE(hold && on_disk_too);
+    manager.EvictForPressure(UINT64_MAX);
+    EXPECT_EQ(store.Place({1, 0}), kMemory);
+    EXPECT_EQ(store.Place({2, 0}), kDisk);
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(rows, 6 * 4 * 4096u);
+  manager.EvictForPressure(UINT64_MAX);
+  EXPECT_EQ(store.Place({1, 0}), kNowhere);
+  EXPECT_FALSE(store.HoldAll(1, 1));
 }
 
-TEST_F(Store, ASourceSaysWhichPartitionIsGone) {
-  ASSERT_EQ(Put(1, 0, "MEMORY_ONLY", 4), kMemory);
-  const auto source = store.Scan(task, 1, 1);
-  manager.EvictForPressure(1);
-  Worker worker{nullptr, 0};
-  Batch batch;
-  EXPECT_THROW(source->MakeCursor(worker)->Next(batch), Error);
+TEST_F(Store, WithoutAPoolOffTheHeapSuchBlocksAreInTheOneThereIs) {
+  Memory one(nullptr, "one", 4 * kMiB);
+  MemoryManager alone(one, nullptr, {});
+  {
+    BlockStore other(alone, spill);
+    Task mine(alone, "mine");
+    Given given(1, kLongs, 4, kFlat);
+    EXPECT_EQ(other.Put(mine, {1, 0}, Level("OFF_HEAP"), kLongs, given), kMemory);
+    EXPECT_EQ(Read(*other.Get(mine, {1, 0})), given.rows());
+    EXPECT_GT(alone.figures(kOnHeap).storage_used, 0u);
+  }
+  EXPECT_EQ(alone.figures(kOnHeap).storage_used, 0u);
 }
 
 TEST_F(Store, ThreadsPutReadRemoveAndExecuteAndTheRowsStayTheSame) {

@@ -196,6 +196,7 @@ struct ScanOptions {
   uint32_t threads = 1;
   uint32_t batch_rows = kBatchRows;
   size_t* peak = nullptr;  // of the scan's memory
+  std::shared_ptr<QueryPool> pool = nullptr;
 };
 
 inline uint32_t ColumnOf(const Table& table, const std::string& name) {
@@ -236,7 +237,7 @@ inline std::shared_ptr<arrow::Table> Scanned(Table& table, ScanOptions options =
   QueryOptions query_options;
   query_options.threads = options.threads;
   query_options.batch_rows = options.batch_rows;
-  Query query(query_options, nullptr);
+  Query query(query_options, nullptr, options.pool);
   arrow::RecordBatchVector batches;
   {
     Memory memory(&query.memory(), "scan");

@@ -13,6 +13,7 @@
 
 #include "engine/memory/memory.h"
 #include "engine/neap_engine.h"
+#include "engine/sql/cache_statement.h"
 #include "engine/sql/statements.h"
 
 namespace neap::engine {
@@ -38,6 +39,57 @@ TEST(Statements, TablesInQuotes) {
   EXPECT_EQ(QuotedTables("SELECT * FROM 'a', 'b' AS x, 'c' WHERE d IN ('e', 'f')"), Texts({"a", "b", "c"}));
   EXPECT_EQ(QuotedTables("SELECT * FROM 'it''s' UNION ALL SELECT * FROM 'it''s'"), Texts({"it's"}));
   EXPECT_EQ(QuotedTables("-- FROM 'a'\nSELECT 'FROM ' 'b'"), Texts());
+}
+
+TEST(Statements, OnCachedTables) {
+  EXPECT_FALSE(ParseCacheStatement("SELECT 1"));
+  EXPECT_FALSE(ParseCacheStatement(""));
+  auto parsed = ParseCacheStatement("CACHE TABLE t").value();
+  EXPECT_EQ(parsed.kind, CacheStatement::Kind::kCache);
+  EXPECT_EQ(parsed.name, "t");
+  EXPECT_FALSE(parsed.lazy);
+  EXPECT_EQ(parsed.level.Name(), "MEMORY_AND_DISK");
+  EXPECT_EQ(parsed.query, "");
+  parsed = ParseCacheStatement(
+               "cache Lazy table Sales.\"Big One\" -- why\n OPTIONS('storagelevel' = 'disk_only') AS SELECT 'as'")
+               .value();
+  EXPECT_TRUE(parsed.lazy);
+  EXPECT_EQ(parsed.name, "sales.Big One");
+  EXPECT_EQ(parsed.level.Name(), "DISK_ONLY");
+  EXPECT_EQ(parsed.query, "SELECT 'as'");
+  EXPECT_EQ(ParseCacheStatement("CACHE TABLE t OPTIONS ('storageLevel' 'MEMORY_ONLY')")->level.Name(), "MEMORY_ONLY");
+  EXPECT_EQ(ParseCacheStatement("CACHE TABLE `t` WITH x AS (SELECT 1) SELECT * FROM x")->query,
+            "WITH x AS (SELECT 1) SELECT * FROM x");
+  EXPECT_EQ(ParseCacheStatement("UNCACHE TABLE t")->kind, CacheStatement::Kind::kUncache);
+  EXPECT_TRUE(ParseCacheStatement("UNCACHE TABLE IF EXISTS t")->if_exists);
+  EXPECT_EQ(ParseCacheStatement("CLEAR CACHE")->kind, CacheStatement::Kind::kClear);
+}
+
+TEST(Statements, OnCachedTablesThatAreWrongAreToldSo) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {"CACHE", "CACHE TABLE: expected TABLE, found the end"},
+      {"CACHE t", "CACHE TABLE: expected TABLE, found 't'"},
+      {"CACHE TABLE", "CACHE TABLE: expected the name of a table, found the end"},
+      {"CACHE TABLE t u", "CACHE TABLE: expected OPTIONS, AS and a query, or the end, found 'u'"},
+      {"CACHE TABLE t AS", "CACHE TABLE: expected a query after AS, found the end"},
+      {"CACHE TABLE t AS INSERT", "CACHE TABLE: expected a query after AS, found 'INSERT'"},
+      {"CACHE TABLE t OPTIONS ('color' 'red')",
+       "CACHE TABLE: expected OPTIONS ('storageLevel' 'LEVEL'), found ''color''"},
+      {"CACHE TABLE t OPTIONS ('storageLevel' 5)", "CACHE TABLE: expected OPTIONS ('storageLevel' 'LEVEL'), found '5'"},
+      {"CACHE TABLE t OPTIONS ('storageLevel' 'DISK')", "CACHE TABLE: 'DISK' is no storage level"},
+      {"UNCACHE TABLE t u", "UNCACHE TABLE: expected the end, found 'u'"},
+      {"UNCACHE TABLE IF t", "UNCACHE TABLE: expected EXISTS after IF, found 't'"},
+      {"CLEAR", "CLEAR CACHE: expected CACHE, found the end"},
+  };
+  for (const auto& [sql, message] : wrong) {
+    try {
+      ParseCacheStatement(sql);
+      ADD_FAILURE() << sql;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kPlan);
+      EXPECT_TRUE(std::string(error.what()).starts_with(message)) << error.what();
+    }
+  }
 }
 
 // ---- Sessions. The table is n, s: 0 to kRows-1 and a text of each.
@@ -188,13 +240,118 @@ TEST_F(Sessions, WhoLeavesEndsTheQuery) {
   reader.reset();
 }
 
+// What a statement read, and what it gave.
+struct Given {
+  std::string scans;  // "scan t, cached scan v"
+  int64_t number = 0;
+};
+
+TEST_F(Sessions, CachedTablesAreReadFromTheirBlocks) {
+  for (const bool force_spill : {false, true}) {
+    const auto session = Make({.memory = 64 << 20, .threads = 2, .force_spill = force_spill});
+    const auto run = [&](const Statement& statement) {
+      const auto result = session->Execute(statement);
+      const auto table = *ReaderOf(*result)->ToTable();
+      Given given;
+      if (table->num_columns() != 0)
+        given.number = static_cast<const arrow::Int64Array&>(*table->column(0)->chunk(0)).Value(0);
+      for (const OperatorReport& op : result->Report().operators) {
+        if (op.name.ends_with("scan")) given.scans += (given.scans.empty() ? "" : ", ") + op.name + " " + op.detail;
+      }
+      return given;
+    };
+    const std::string count = "SELECT count(*) FROM t; ", sum = "SELECT sum(c) FROM v; ";
+    const auto statements = session->Plan("CACHE TABLE t;" + count +
+                                          "CACHE LAZY TABLE v OPTIONS ('storageLevel' 'MEMORY_ONLY') AS "
+                                          "SELECT n % 10 AS d, count(*) AS c FROM t WHERE n < 1000 GROUP BY 1;" +
+                                          sum + sum + "UNCACHE TABLE t; CACHE TABLE t; UNCACHE TABLE t;" + count + sum +
+                                          "UNCACHE TABLE v;" + sum + "CLEAR CACHE; UNCACHE TABLE IF EXISTS nothing");
+    ASSERT_EQ(statements.size(), 14U);
+    std::vector<std::string> scans;
+    std::vector<int64_t> numbers;
+    for (const Statement& statement : statements) {
+      const Given given = run(statement);
+      scans.push_back(given.scans);
+      numbers.push_back(given.number);
+    }
+    EXPECT_EQ(scans, Texts({"cached scan t", "cached scan t", "", "cached scan v", "cached scan v", "", "cached scan t",
+                            "", "scan t", "cached scan v", "", "scan v", "", ""}));
+    EXPECT_EQ(numbers, std::vector<int64_t>({0, kRows, 0, 1000, 1000, 0, 0, 0, kRows, 1000, 0, 1000, 0, 0}));
+  }
+}
+
+TEST_F(Sessions, ACacheThatNobodyWaitsForIsMadeAllTheSame) {
+  const auto session = Make({.memory = 64 << 20, .threads = 2});
+  const auto statements = session->Plan("CACHE TABLE t; SELECT count(*) FROM t");
+  session->Execute(statements[0]).reset();
+  const auto result = session->Execute(statements[1]);
+  EXPECT_EQ((*ReaderOf(*result)->ToTable())->num_rows(), 1);
+  EXPECT_EQ(result->Report().operators.back().name, "cached scan");
+}
+
+TEST_F(Sessions, StatementsOnCachedTablesThatAreRefused) {
+  const auto session = Make();
+  const auto refused = [&](const std::string& sql, const std::string& words) {
+    try {
+      session->Execute(session->Plan(sql).back()).reset();
+      ADD_FAILURE() << sql;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kPlan);
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+    }
+  };
+  refused("CACHE TABLE missing", "there is no table missing");
+  refused("UNCACHE TABLE missing", "there is no table missing");
+  refused("CACHE TABLE t AS SELECT 1", "there is a table t already");
+  refused("CACHE TABLE v AS SELECT nothing FROM t", "nothing");
+  refused("CACHE TABLES t", "CACHE TABLE: expected TABLE");
+  EXPECT_THROW(session->Execute({"", "", "SELECT 1"}), Error);
+}
+
+// A cached table of another query's rows, in a pool that queries on several threads fight for.
+TEST_F(Sessions, QueriesAtOnceShareThePoolWithACachedTable) {
+  const auto session = Make({.memory = 24 << 20, .threads = 2});
+  const auto statements = session->Plan(
+      "CACHE TABLE v OPTIONS ('storageLevel' 'MEMORY_ONLY') AS SELECT n, s, n % 7 AS d FROM t; "
+      "SELECT count(*) FROM (SELECT s, d FROM v UNION ALL SELECT s, n FROM t ORDER BY s); "
+      "SELECT count(DISTINCT s) FROM v");
+  ASSERT_TRUE(ReaderOf(*session->Execute(statements[0]))->ToTable().ok());
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int again = 0; again < 2; ++again) {
+        const auto result = session->Execute(statements[1 + i % 2]);
+        const auto table = *ReaderOf(*result)->ToTable();
+        const int64_t wanted = i % 2 == 0 ? 2 * kRows : kRows;
+        right += static_cast<const arrow::Int64Array&>(*table->column(0)->chunk(0)).Value(0) == wanted ? 1 : 0;
+        EXPECT_LE(result->Report().bound, uint64_t{24} << 20);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 8);
+}
+
+// Its reader is the very thread that waits for the second query.
+TEST_F(Sessions, AQueryWhoseReaderWaitsDoesNotStopAnother) {
+  const auto session = Make({.memory = 16 << 20, .threads = 2});
+  const auto first = Start(*session, "SELECT a.n, a.s FROM t a JOIN t b ON a.s = b.s");
+  const auto reader = ReaderOf(*first);
+  ASSERT_GT((*reader->Next())->num_rows(), 0);
+  EXPECT_EQ(Number(*session, "SELECT count(DISTINCT s) FROM t"), kRows);
+  int64_t rows = 0;
+  for (auto batch = *reader->Next(); batch != nullptr; batch = *reader->Next()) rows += batch->num_rows();
+  EXPECT_GT(rows, 0);
+}
+
 TEST_F(Sessions, ADifferentPlannerGetsDeclarationsAndStatements) {
   Texts declared, asked;
   SessionOptions options;
   options.planner = [&](const Texts& tables, const Texts& sql) {
     declared = tables;
     asked = sql;
-    return std::vector<Statement>{{"bytes", "in 1"}};
+    return std::vector<Statement>{{"bytes", "in 1"}, {"more", ""}};
   };
   const auto session = Make(std::move(options));
   const auto statements = session->Plan("SELECT 1; SELECT 2");

@@ -84,6 +84,46 @@ class Rows(PackageTest):
         self.assertIn("read t () where n < 10", session.explain("SELECT count(*) AS c FROM t WHERE n < 10"))
 
 
+class Cached(PackageTest):
+    COUNT = "SELECT count(*) AS c FROM t"
+
+    def scan(self, session, query):
+        result = session.execute(query)
+        rows = result.table().to_pylist()
+        return rows, result.report()["operators"][-1]["name"]
+
+    def test_a_table_from_a_file(self):
+        session = self.session(memory="64M")
+        self.assertEqual(session.execute("CACHE TABLE t").table().num_columns, 0)
+        self.assertEqual(self.scan(session, self.COUNT), ([{"c": ROWS}], "cached scan"))
+        session.execute("UNCACHE TABLE t")
+        self.assertEqual(self.scan(session, self.COUNT), ([{"c": ROWS}], "scan"))
+
+    def test_a_table_of_arrow_and_one_that_a_query_gives(self):
+        reads = []
+
+        class Source:
+            def __arrow_c_stream__(self, requested_schema=None):
+                reads.append(1)
+                return pa.table({"x": list(range(1000))}).__arrow_c_stream__()
+
+        session = neap.Session({"g": Source()})
+        session.execute("CACHE TABLE even AS SELECT x FROM g WHERE x % 2 = 0")
+        once = len(reads)
+        for _ in range(3):
+            self.assertEqual(self.scan(session, "SELECT sum(x) AS s FROM even"), ([{"s": 249500}], "cached scan"))
+        self.assertEqual(len(reads), once)
+        session.execute("CLEAR CACHE")
+        self.assertEqual(self.scan(session, "SELECT sum(x) AS s FROM even"), ([{"s": 249500}], "scan"))
+        self.assertEqual(len(reads), once + 1)
+
+    def test_what_is_refused(self):
+        for query, words in (("CACHE t", "expected TABLE, found 't'"), ("UNCACHE TABLE nothing", "there is no table")):
+            with self.assertRaisesRegex(neap.Error, words) as caught:
+                self.session().execute(query)
+            self.assertEqual(caught.exception.kind, "plan")
+
+
 class Errors(PackageTest):
     def check(self, kind, words, call):
         with self.assertRaisesRegex(neap.Error, words) as caught:

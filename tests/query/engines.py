@@ -50,6 +50,9 @@ class DuckDB:
         for table, path in tables.items():
             self.connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{path}')")
 
+    def run(self, sql: str) -> None:
+        self.connection.execute(sql)
+
     def answer(self, sql: str) -> Answer:
         try:
             return answer_of(self.connection.sql(sql).to_arrow_table())
@@ -68,6 +71,9 @@ class DataFusion:
         self.context = datafusion.SessionContext(settings)
         for table, path in tables.items():
             self.context.register_parquet(table, str(path))
+
+    def run(self, sql: str) -> None:
+        self.context.sql(sql).collect()
 
     def answer(self, sql: str) -> Answer:
         try:

@@ -5,6 +5,7 @@ with `;` at the end of a line. Comments right before a statement go along, but f
 
     -- error [PATTERN]        the statement must fail; with PATTERN, neap's text must match it
     -- refused PATTERN        neap says that it cannot, in words that match
+    -- ok                     a statement that gives no rows; with `duckdb SQL` both others run that, else they do not see it
     -- sort MODE              in place of rowsort, or of nosort where the statement ends with ORDER BY
     -- types TYPES            in place of those that DuckDB's result has (see slt.py)
     -- duckdb SQL             what DuckDB is to be asked instead, where it says the same in other words
@@ -61,9 +62,14 @@ def record_of(comment: list[str], sql: str, duckdb, datafusion) -> slt.Record:
     orders = {}
     for line in list(comment):
         word, _, rest = line.partition(" ")
-        if word in ("error", "refused", "sort", "types", "duckdb", "datafusion", "alone"):
+        if word in ("error", "refused", "ok", "sort", "types", "duckdb", "datafusion", "alone"):
             orders[word] = rest
             comment.remove(line)
+    if "ok" in orders:
+        for other in (duckdb, datafusion):
+            if "duckdb" in orders:
+                other.run(orders["duckdb"])
+        return slt.Record(0, "statement", sql, comment=comment)
     if "refused" in orders:
         return slt.Record(0, "statement", sql, error=True, pattern=orders["refused"], comment=comment)
     if "error" in orders:

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <optional>
@@ -115,7 +116,7 @@ void RunStatement(Session& session, const Statement& statement, const SqlOptions
 
   Reader reader(*result);
   auto progress = std::make_unique<Progress>(*result);
-  const bool rows_wanted = !options.analyze || !options.output.empty();
+  const bool rows_wanted = statement.cache.empty() && (!options.analyze || !options.output.empty());
   std::unique_ptr<Writer> writer;
   if (rows_wanted) writer = MakeWriter(options.format, reader.schema(), output);
   while (const auto batch = reader.Next()) {
@@ -125,8 +126,10 @@ void RunStatement(Session& session, const Statement& statement, const SqlOptions
   }
   progress.reset();
   if (writer != nullptr) writer->Finish();
+  const auto report = result->Report();
+  if (const std::string pressure = PressureText(report); !pressure.empty())
+    fmt::print(stderr, "neap sql: {}\n", pressure);
   if (options.analyze) {
-    const auto report = result->Report();
     const std::string text = options.json ? ReportJson(report) : ReportText(report);
     fmt::print("{}", text);
   }
@@ -137,14 +140,15 @@ void RunAll(const SqlOptions& options, Interrupts& interrupts) {
   for (const NamedFiles& table : options.tables) session.AddTable(table.name, table.paths);
   std::vector<Statement> statements;
   if (!options.plan.empty()) {
-    statements.push_back({options.plan, ""});
+    statements.push_back({options.plan, "", ""});
   } else {
     statements = session.Plan(options.sql);
   }
   if (interrupts.code() != 0) throw Failure(interrupts.code(), "ended");
 
   const bool binary = options.format == Format::kArrow || options.format == Format::kParquet;
-  if (binary && statements.size() > 1)
+  const auto gives_rows = [](const Statement& statement) { return statement.cache.empty(); };
+  if (binary && std::count_if(statements.begin(), statements.end(), gives_rows) > 1)
     throw Failure(kBadCall, "--format arrow and parquet hold the rows of one statement: give one");
   Output output(options.output);
   if (binary && output.is_terminal() && !options.analyze && !options.explain)

@@ -25,7 +25,8 @@ const std::map<std::string, Format> kFormats = {{"table", Format::kTable},
 
 constexpr char kFooter[] =
     "Tables are Parquet files: named by -t, or by their path in quotes (FROM 'folder/*.parquet'). The SQL is that of\n"
-    "DataFusion. Whatever does not fit into the memory is kept on disk while the query runs.\n\n"
+    "DataFusion, and CACHE [LAZY] TABLE, UNCACHE TABLE and CLEAR CACHE that of Spark. Whatever does not fit into the\n"
+    "memory is kept on disk while the query runs.\n\n"
     "With --format json every row is an object on a line of its own. --analyze drops the rows unless --output is "
     "given.\n"
     "Ctrl-C ends the query and removes its files; once more ends at once.\n\n"

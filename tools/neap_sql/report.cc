@@ -46,6 +46,16 @@ std::string ReportText(const QueryReport& report) {
                       report.bound == UINT64_MAX ? "no bound" : FormatBytes(report.bound), FormatBytes(report.live),
                       FormatBytes(report.cached), FormatBytes(report.dirty));
   if (report.overruns > 0) text += fmt::format("allocations past the bound: {}\n", report.overruns);
+  if (const std::string pressure = PressureText(report); !pressure.empty()) text += pressure + "\n";
+  return text;
+}
+
+std::string PressureText(const QueryReport& report) {
+  if (report.pressure_spills == 0 && report.pressure_uncached == 0) return "";
+  std::string text = fmt::format("container short of memory: {} spill{} freed {}", report.pressure_spills,
+                                 report.pressure_spills == 1 ? "" : "s", FormatBytes(report.pressure_freed));
+  if (report.pressure_uncached != 0)
+    text += fmt::format(", {} of cached tables left memory", FormatBytes(report.pressure_uncached));
   return text;
 }
 
@@ -57,6 +67,8 @@ std::string ReportJson(const QueryReport& report) {
                    {"resident", report.resident}, {"charged", report.charged},  {"peak", report.peak},
                    {"bound", report.bound},       {"overruns", report.overruns}};
   if (report.bound == UINT64_MAX) json["arena"]["bound"] = nullptr;
+  json["pressure"] = {
+      {"spills", report.pressure_spills}, {"freed", report.pressure_freed}, {"uncached", report.pressure_uncached}};
   auto& operators = json["operators"] = nlohmann::ordered_json::array();
   for (const OperatorReport& op : report.operators) {
     operators.push_back({{"depth", op.depth},
