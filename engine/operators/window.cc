@@ -78,6 +78,9 @@ WindowPlan PlanOf(const WindowSpec& spec) {
       const Type& type = spec.call_types[c];
       bound.fallback = column_of(call.args[2].type == type ? call.args[2] : Expression::Cast(call.args[2], type));
     }
+    if (call.key) bound.key = column_of(*call.key);
+    if (call.start.value) bound.start_value = column_of(*call.start.value);
+    if (call.end.value) bound.end_value = column_of(*call.end.value);
     plan.need = std::max(plan.need, NeedOf(call));
   }
   for (ColumnId id : spec.output) {

@@ -37,6 +37,7 @@ class WindowAggregate final : public WindowEvaluator, private StringKeeper {
         width_(state_layout_.width()),
         moves_(call.call.start.kind != FrameBound::Kind::kUnboundedPreceding),
         reader_(memory, layout),
+        frames_(call, layout, memory),
         texts_(&state_layout_, &memory),
         state_(memory, width_),
         snapshots_(memory, size_t{kBatchRows} * width_),
@@ -50,14 +51,19 @@ class WindowAggregate final : public WindowEvaluator, private StringKeeper {
 
   void Begin(const WindowSegment& segment) override {
     reader_.Begin(segment);
+    frames_.Begin(segment);
     segment_end_ = segment.first + segment.count;
     chunk_first_ = segment.first;
     chunk_count_ = 0;
   }
-  void End() override { reader_.End(); }
+  void End() override {
+    reader_.End();
+    frames_.End();
+  }
 
   Column Evaluate(const WindowBlock& block, ColumnBuffer out) override {
     if (texts_.bytes() > std::max(kLeastToCompact, 2 * texts_needed_)) Compact();
+    frames_.Fill(block);
     uint8_t* snapshot = nullptr;
     uint8_t* next = snapshots_.data();
     for (uint32_t i = 0; i < block.count; ++i) {
@@ -66,7 +72,7 @@ class WindowAggregate final : public WindowEvaluator, private StringKeeper {
         StartPartition(block.partition_begin[i]);
         changed = true;
       }
-      const WindowRange frame = FrameOf(call_.call, block, i);
+      const WindowRange frame = frames_.Of(block, i);
       changed |= moves_ ? Slide(frame) : Grow(frame.end);
       if (changed) {
         snapshot = next;
@@ -203,6 +209,7 @@ class WindowAggregate final : public WindowEvaluator, private StringKeeper {
   const bool moves_;    // frames do not all start with the partition
 
   WindowReader reader_;
+  WindowFrames frames_;
   uint64_t segment_end_ = 0;
   RowStore texts_;
   size_t texts_needed_ = 0;  // bytes after the last Compact

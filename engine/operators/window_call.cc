@@ -77,7 +77,12 @@ class RankEvaluator final : public WindowEvaluator {
 class ValueEvaluator final : public WindowEvaluator {
  public:
   ValueEvaluator(const BoundWindowCall& call, const WindowLayout& layout, Memory& memory)
-      : call_(call), layout_(layout), reader_(memory, layout), rows_(memory, kBatchRows), at_(memory, kBatchRows) {
+      : call_(call),
+        layout_(layout),
+        reader_(memory, layout),
+        frames_(call, layout, memory),
+        rows_(memory, kBatchRows),
+        at_(memory, kBatchRows) {
     const Type& type = layout.rows.types()[static_cast<size_t>(call.value)];
     if (call.output.physical() != type.physical()) {
       throw Error(ErrorKind::kPlan, "a window function of " + type.Name() + " does not give " + call.output.Name());
@@ -89,12 +94,17 @@ class ValueEvaluator final : public WindowEvaluator {
 
   void Begin(const WindowSegment& segment) override {
     reader_.Begin(segment);
+    frames_.Begin(segment);
     needed_ = segment.first;
   }
-  void End() override { reader_.End(); }
+  void End() override {
+    reader_.End();
+    frames_.End();
+  }
 
   Column Evaluate(const WindowBlock& block, ColumnBuffer out) override {
     reader_.Release(needed_);
+    frames_.Fill(block);
     uint32_t outside = 0;
     for (uint32_t i = 0; i < block.count; ++i) {
       uint64_t number;
@@ -127,7 +137,7 @@ class ValueEvaluator final : public WindowEvaluator {
       *number = static_cast<uint64_t>(place);
       return place >= block.partition_begin[i] && place < block.partition_end[i];
     }
-    const WindowRange frame = FrameOf(call_.call, block, i);
+    const WindowRange frame = frames_.Of(block, i);
     if (frame.begin >= frame.end) return false;
     switch (function) {
       case WindowFunction::kFirstValue:
@@ -145,6 +155,7 @@ class ValueEvaluator final : public WindowEvaluator {
   const BoundWindowCall call_;
   const WindowLayout& layout_;
   WindowReader reader_;
+  WindowFrames frames_;
   uint64_t needed_ = 0;  // the last row asked for: no row before it will be
   Array<const uint8_t*> rows_;
   Array<RowIndex> at_;
@@ -154,7 +165,8 @@ void CheckFrame(const WindowCall& call) {
   for (const FrameBound& bound : {call.start, call.end}) {
     const bool is_offset = bound.kind == FrameBound::Kind::kPreceding || bound.kind == FrameBound::Kind::kFollowing;
     if (!is_offset) continue;
-    if (!call.rows) throw Error(ErrorKind::kPlan, "RANGE with an offset is not supported: use ROWS");
+    if (call.rows == bound.value.has_value())
+      throw Error(ErrorKind::kPlan, "a frame of RANGE has offsets without values");
     if (bound.offset < 0) throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");
   }
 }

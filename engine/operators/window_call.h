@@ -30,7 +30,9 @@ struct BoundWindowCall {
 
   WindowCall call;
   Type output;
-  int value = kNone;     // column of what the function is of
+  int value = kNone;  // column of what the function is of
+  int key = kNone;    // of RANGE with an offset: columns of the key, and of the values at the bounds
+  int start_value = kNone, end_value = kNone;
   int fallback = kNone;  // of lag and lead: column of what they give outside of the partition
   int64_t constant = 1;  // of lag and lead: how far; of nth_value: which; of ntile: how many
   bool constant_null = false;

@@ -200,22 +200,6 @@ const char* SetName(Rel::Set set) {
   __builtin_unreachable();
 }
 
-std::string BoundText(const FrameBound& bound) {
-  switch (bound.kind) {
-    case FrameBound::Kind::kUnboundedPreceding:
-      return "unbounded preceding";
-    case FrameBound::Kind::kPreceding:
-      return fmt::format("{} preceding", bound.offset);
-    case FrameBound::Kind::kCurrentRow:
-      return "current row";
-    case FrameBound::Kind::kFollowing:
-      return fmt::format("{} following", bound.offset);
-    case FrameBound::Kind::kUnboundedFollowing:
-      return "unbounded following";
-  }
-  __builtin_unreachable();
-}
-
 std::string CountText(double rows) {
   if (rows < 1e4) return fmt::format("{:.0f}", rows);
   if (rows < 1e7) return fmt::format("{:.0f}k", rows / 1e3);
@@ -309,6 +293,23 @@ class Explainer {
       if (call.filter) text += fmt::format(" filter (where {})", Text(*call.filter));
       return text + " as " + names_[call.output];
     });
+  }
+
+  std::string BoundText(const FrameBound& bound) {
+    if (bound.value) return Text(*bound.value);
+    switch (bound.kind) {
+      case FrameBound::Kind::kUnboundedPreceding:
+        return "unbounded preceding";
+      case FrameBound::Kind::kPreceding:
+        return fmt::format("{} preceding", bound.offset);
+      case FrameBound::Kind::kCurrentRow:
+        return "current row";
+      case FrameBound::Kind::kFollowing:
+        return fmt::format("{} following", bound.offset);
+      case FrameBound::Kind::kUnboundedFollowing:
+        return "unbounded following";
+    }
+    __builtin_unreachable();
   }
 
   std::string Windows(const Rel& rel) {

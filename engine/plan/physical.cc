@@ -294,7 +294,7 @@ class Lowering {
     for (const SortKey& key : rel.sort) AddColumns(key.expression, below);
     for (const WindowCall& call : rel.windows) {
       if (!required.contains(call.output)) continue;
-      for (const Expression& arg : call.args) AddColumns(arg, below);
+      WindowCall::ForEachExpression(call, [&](const Expression& expression) { AddColumns(expression, below); });
       spec.calls.push_back(call);
       spec.call_types.push_back(plan_.columns[call.output].type);
     }

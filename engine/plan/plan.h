@@ -84,7 +84,8 @@ enum class WindowFunction : uint8_t {
 
 struct FrameBound {
   enum class Kind : uint8_t { kUnboundedPreceding, kPreceding, kCurrentRow, kFollowing, kUnboundedFollowing } kind;
-  int64_t offset = 0;
+  int64_t offset = 0;                    // of ROWS
+  std::optional<Expression> value = {};  // of RANGE with an offset: the key at which the frame starts, or ends
 };
 
 struct WindowCall {
@@ -94,7 +95,19 @@ struct WindowCall {
   bool rows = false;  // ROWS, else RANGE
   FrameBound start{FrameBound::Kind::kUnboundedPreceding};
   FrameBound end{FrameBound::Kind::kCurrentRow};
+  // RANGE with an offset: what rows are ordered by, in the type of the bounds' values, which it is compared with.
+  std::optional<Expression> key = {};
+  bool descending = false, nulls_first = false;
   ColumnId output = 0;
+
+  // Calls f with every expression that is computed for a row.
+  template <class Call, class F>
+  static void ForEachExpression(Call& call, F&& f) {
+    for (auto& arg : call.args) f(arg);
+    for (auto* expression : {&call.key, &call.start.value, &call.end.value}) {
+      if (*expression) f(**expression);
+    }
+  }
 };
 
 // One struct for all relations: `kind` says which members count. `output` lists the columns it gives, in order.

@@ -36,9 +36,7 @@ void ForEachExpression(Rel& rel, F&& f) {
     if (call.filter) f(*call.filter);
   }
   for (SortKey& key : rel.sort) f(key.expression);
-  for (WindowCall& call : rel.windows) {
-    for (Expression& arg : call.args) f(arg);
-  }
+  for (WindowCall& call : rel.windows) WindowCall::ForEachExpression(call, f);
 }
 
 }  // namespace neap::engine

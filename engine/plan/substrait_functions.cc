@@ -249,32 +249,6 @@ int64_t SubstraitReader::ReadCount(const Message& expression, int64_t if_null) {
   return *number;
 }
 
-namespace {
-
-FrameBound ReadBound(const Message::WindowFunction::Bound& bound, FrameBound::Kind unbounded) {
-  using Bound = Message::WindowFunction::Bound;
-  switch (bound.kind_case()) {
-    case Bound::kPreceding:
-      return {FrameBound::Kind::kPreceding, bound.preceding().offset()};
-    case Bound::kFollowing:
-      return {FrameBound::Kind::kFollowing, bound.following().offset()};
-    case Bound::kCurrentRow:
-      return {FrameBound::Kind::kCurrentRow};
-    default:
-      return {unbounded};
-  }
-}
-
-}  // namespace
-
-void ReadFrame(Message::WindowFunction::BoundsType type, const Message::WindowFunction::Bound& lower,
-               const Message::WindowFunction::Bound& upper, bool ordered, WindowCall* call) {
-  call->rows = type == Message::WindowFunction::BOUNDS_TYPE_ROWS ||
-               (type == Message::WindowFunction::BOUNDS_TYPE_UNSPECIFIED && !ordered);
-  call->start = ReadBound(lower, FrameBound::Kind::kUnboundedPreceding);
-  call->end = ReadBound(upper, FrameBound::Kind::kUnboundedFollowing);
-}
-
 Expression SubstraitReader::ReadWindowFunction(const Message::WindowFunction& function, Scope& scope) {
   if (scope.windows == nullptr) RefusePlan("a window function outside the list of a SELECT");
   std::vector<WindowGroup>& windows = *scope.windows;
@@ -288,7 +262,7 @@ Expression SubstraitReader::ReadWindowFunction(const Message::WindowFunction& fu
       FunctionNameOf(function.function_reference()), ReadArguments(function.arguments(), function.args(), scope),
       function.invocation() == substrait::AggregateFunction::AGGREGATION_INVOCATION_DISTINCT,
       function.has_output_type() ? &function.output_type() : nullptr);
-  ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), !group.order.empty(), &call);
+  ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, &call);
   Expression result = ColumnOf(call.output);
   auto same = std::find_if(windows.begin(), windows.end(), [&](const WindowGroup& other) {
     return other.partition == group.partition && other.order == group.order;

@@ -103,9 +103,7 @@ bool TellsNullFromFalse(const Rel& rel, ColumnId mark) {
     for (const Expression& arg : call.args) look(arg);
     if (call.filter) reads |= !AsksForTrueAlone(*call.filter, mark);
   }
-  for (const WindowCall& call : rel.windows) {
-    for (const Expression& arg : call.args) look(arg);
-  }
+  for (const WindowCall& call : rel.windows) WindowCall::ForEachExpression(call, look);
   for (const Expression& key : rel.left_keys) look(key);
   for (const Expression& key : rel.right_keys) look(key);
   for (const auto& columns : rel.set_inputs) reads |= Contains(columns, mark);

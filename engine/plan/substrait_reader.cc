@@ -379,7 +379,7 @@ RelPtr SubstraitReader::ReadWindow(const substrait::ConsistentPartitionWindowRel
         ReadWindowCall(FunctionNameOf(function.function_reference()), ReadArguments(function.arguments(), {}, scope),
                        function.invocation() == substrait::AggregateFunction::AGGREGATION_INVOCATION_DISTINCT,
                        function.has_output_type() ? &function.output_type() : nullptr);
-    ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), !group.order.empty(), &call);
+    ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, &call);
     output.push_back(call.output);
     group.calls.push_back(std::move(call));
   }

@@ -113,7 +113,8 @@ Expression Conjunction(std::vector<Expression> terms);
 
 void ReadFrame(substrait::Expression::WindowFunction::BoundsType type,
                const substrait::Expression::WindowFunction::Bound& lower,
-               const substrait::Expression::WindowFunction::Bound& upper, bool ordered, WindowCall* call);
+               const substrait::Expression::WindowFunction::Bound& upper, const std::vector<SortKey>& order,
+               WindowCall* call);
 
 // Both sides cast to one type that holds the values of both; false where there is none.
 bool Unify(Expression* left, Expression* right);
