@@ -182,9 +182,10 @@ WindowNeed NeedOf(const WindowCall& call) {
       return WindowNeed::kRow;
     case WindowFunction::kAggregate: {
       CheckFrame(call);
-      // States know what came before, so that the start may lie there; the rows that are added must be at hand.
+      // States know what came before, so that the start may lie there; the rows that are added must be at hand, and
+      // those whose keys are compared.
       const bool starts_here = call.start.kind != Kind::kFollowing && call.start.kind != Kind::kUnboundedFollowing;
-      if (!starts_here || call.end.kind != Kind::kCurrentRow) return WindowNeed::kPartition;
+      if (!starts_here || call.start.value || call.end.kind != Kind::kCurrentRow) return WindowNeed::kPartition;
       return call.rows ? WindowNeed::kRow : WindowNeed::kPeers;
     }
     default:

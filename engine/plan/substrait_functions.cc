@@ -262,7 +262,8 @@ Expression SubstraitReader::ReadWindowFunction(const Message::WindowFunction& fu
       FunctionNameOf(function.function_reference()), ReadArguments(function.arguments(), function.args(), scope),
       function.invocation() == substrait::AggregateFunction::AGGREGATION_INVOCATION_DISTINCT,
       function.has_output_type() ? &function.output_type() : nullptr);
-  ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, &call);
+  const PlanNotes::Frame* note = notes_.frames.empty() ? nullptr : &notes_.frames[windows_.at(&function)];
+  ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, note, &call);
   Expression result = ColumnOf(call.output);
   auto same = std::find_if(windows.begin(), windows.end(), [&](const WindowGroup& other) {
     return other.partition == group.partition && other.order == group.order;

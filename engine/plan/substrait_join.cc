@@ -279,15 +279,17 @@ void SubstraitReader::CheckMarks() {
   }
 }
 
-// Numbers anti joins as a walk over DataFusion's plan meets them: a relation, then the subqueries in its expressions,
-// then its inputs.
-void SubstraitReader::NumberAntiJoins(const google::protobuf::Message& message) {
+// Numbers anti joins and window functions as a walk over DataFusion's plan meets them: a relation, then the subqueries
+// in its expressions, then its inputs.
+void SubstraitReader::NumberWhatNotesName(const google::protobuf::Message& message) {
   using google::protobuf::FieldDescriptor;
   using google::protobuf::Message;
   if (message.GetDescriptor() == JoinRel::descriptor()) {
     const auto& join = static_cast<const JoinRel&>(message);
     if (IsAntiJoin(join)) anti_joins_.emplace(&join, anti_joins_.size());
   }
+  if (message.GetDescriptor() == substrait::Expression::WindowFunction::descriptor())
+    windows_.emplace(&message, windows_.size());
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   std::stable_partition(fields.begin(), fields.end(), [&](const FieldDescriptor* field) {
@@ -296,11 +298,11 @@ void SubstraitReader::NumberAntiJoins(const google::protobuf::Message& message) 
   for (const FieldDescriptor* field : fields) {
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
     if (!field->is_repeated()) {
-      NumberAntiJoins(message.GetReflection()->GetMessage(message, field));
+      NumberWhatNotesName(message.GetReflection()->GetMessage(message, field));
       continue;
     }
     for (int i = 0, n = message.GetReflection()->FieldSize(message, field); i < n; ++i)
-      NumberAntiJoins(message.GetReflection()->GetRepeatedMessage(message, field, i));
+      NumberWhatNotesName(message.GetReflection()->GetRepeatedMessage(message, field, i));
   }
 }
 

@@ -72,7 +72,9 @@ SubstraitReader::SubstraitReader(const substrait::Plan& source, const Catalog& t
 void SubstraitReader::ReadPlan() {
   RefuseUnknownFields(source_);
   if (source_.relations_size() != 1) RefusePlan(fmt::format("{} relations at its root", source_.relations_size()));
-  NumberAntiJoins(source_);
+  NumberWhatNotesName(source_);
+  if (!notes_.frames.empty() && notes_.frames.size() != windows_.size())
+    throw Error(ErrorKind::kPlan, "the frames of window functions cannot be told apart in this plan: use ROWS");
   if (!notes_.anti_joins.empty() && notes_.anti_joins.size() != anti_joins_.size())
     throw Error(ErrorKind::kPlan,
                 "a NOT IN (SELECT ...) cannot be told from NOT EXISTS in this plan: write NOT EXISTS");
@@ -379,7 +381,7 @@ RelPtr SubstraitReader::ReadWindow(const substrait::ConsistentPartitionWindowRel
         ReadWindowCall(FunctionNameOf(function.function_reference()), ReadArguments(function.arguments(), {}, scope),
                        function.invocation() == substrait::AggregateFunction::AGGREGATION_INVOCATION_DISTINCT,
                        function.has_output_type() ? &function.output_type() : nullptr);
-    ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, &call);
+    ReadFrame(function.bounds_type(), function.lower_bound(), function.upper_bound(), group.order, nullptr, &call);
     output.push_back(call.output);
     group.calls.push_back(std::move(call));
   }
@@ -506,7 +508,13 @@ PlanNotes ReadNotes(const std::string& line) {
                 : marks == "exists" ? PlanNotes::Marks::kExists
                                     : PlanNotes::Marks::kMixed;
   notes.semi_joins_are_sets = marks == "sets";
-  for (int anti; words >> anti;) notes.anti_joins.push_back(static_cast<PlanNotes::Anti>(anti));
+  for (std::string word; words >> word;) {
+    if (const size_t comma = word.find(','); comma != std::string::npos) {
+      notes.frames.push_back({word.substr(0, comma), word.substr(comma + 1)});
+    } else {
+      notes.anti_joins.push_back(static_cast<PlanNotes::Anti>(word[0] - '0'));
+    }
+  }
   return notes;
 }
 

@@ -17,10 +17,16 @@ struct PlanNotes {
   // One an anti join, in the order of DataFusion's listing: whether it is that of NOT IN, where NULLs count, and
   // whether the first of its equalities is that of NOT IN, which the others choose the rows for.
   enum class Anti : uint8_t { kOfNotExists, kOfNotIn, kOfNotInFirst };
-  std::vector<Anti> anti_joins;
+  std::vector<Anti> anti_joins = {};
   // What mark joins were made from: IN, where NULLs count, EXISTS, or some of both.
   enum class Marks : uint8_t { kAsSubstrait, kIn, kExists, kMixed } marks = Marks::kAsSubstrait;
   bool semi_joins_are_sets = false;  // and anti joins: they are INTERSECT ALL and EXCEPT ALL
+  // One a window function, in the order of the listing, where a frame of RANGE has an offset, of which a plan holds
+  // none but integers. A bound is "-", or P (PRECEDING) or F (FOLLOWING) and a number, or MONTHS:DAYS:NANOSECONDS.
+  struct Frame {
+    std::string start, end;
+  };
+  std::vector<Frame> frames = {};
 };
 
 // From the line that planner.py writes and describes. "": nothing is known.

@@ -63,7 +63,7 @@ class SubstraitReader {
   Expression SetNumber(const Rel& aggregate, ColumnId grouping);
   void DropUnread(Rel& read);
   void MarkNullable(const std::vector<ColumnId>& columns);
-  void NumberAntiJoins(const google::protobuf::Message& message);
+  void NumberWhatNotesName(const google::protobuf::Message& message);
   void CheckMarks();
 
   // Expressions.
@@ -100,7 +100,7 @@ class SubstraitReader {
   Plan& plan_;
   bool datafusion_;  // whose plans differ from the specification, where a comment says so
   std::unordered_map<uint32_t, std::string> functions_;
-  std::unordered_map<const google::protobuf::Message*, size_t> anti_joins_;
+  std::unordered_map<const google::protobuf::Message*, size_t> anti_joins_, windows_;
   std::vector<Rel*> marks_;
 };
 
@@ -114,7 +114,7 @@ Expression Conjunction(std::vector<Expression> terms);
 void ReadFrame(substrait::Expression::WindowFunction::BoundsType type,
                const substrait::Expression::WindowFunction::Bound& lower,
                const substrait::Expression::WindowFunction::Bound& upper, const std::vector<SortKey>& order,
-               WindowCall* call);
+               const PlanNotes::Frame* note, WindowCall* call);
 
 // Both sides cast to one type that holds the values of both; false where there is none.
 bool Unify(Expression* left, Expression* right);

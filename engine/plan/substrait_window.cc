@@ -1,7 +1,10 @@
 // substrait_window.cc: the frames of window functions.
-#include <utility>
+#include <sstream>
+#include <string>
+#include <variant>
 
 #include "engine/core/error.h"
+#include "engine/expression/evaluator.h"
 #include "engine/plan/substrait_scope.h"
 
 namespace neap::engine {
@@ -26,58 +29,83 @@ FrameBound ReadBound(const Message::Bound& bound, Kind unbounded) {
 bool HasOffset(const FrameBound& bound) { return bound.kind == Kind::kPreceding || bound.kind == Kind::kFollowing; }
 
 // The type in which a key plus or minus an offset does not overflow, if one can be had.
-Type WideTypeOf(const Type& key, const Type& offset) {
+Type WideTypeOf(const Type& key, const Interval* interval) {
   switch (key.id) {
     case TypeId::kInt8:
     case TypeId::kInt16:
     case TypeId::kInt32:
-      return {TypeId::kInt64};
+      if (interval == nullptr) return {TypeId::kInt64};
+      break;
     case TypeId::kInt64:
-      return Type::Decimal(kMaxPrecision, 0);
     case TypeId::kDecimal:
-      return Type::Decimal(kMaxPrecision, key.scale);
+      if (interval == nullptr) return Type::Decimal(kMaxPrecision, key.id == TypeId::kDecimal ? key.scale : 0);
+      break;
     case TypeId::kFloat:
     case TypeId::kDouble:
-      return {TypeId::kDouble};
+      if (interval == nullptr) return {TypeId::kDouble};
+      break;
     case TypeId::kDate:
+      if (interval != nullptr && interval->micros != 0) return {TypeId::kTimestamp};
+      [[fallthrough]];
     case TypeId::kTimestamp:
     case TypeId::kTimestampTz:
-      if (offset.id == TypeId::kInterval) return key;
-      [[fallthrough]];
+      if (interval != nullptr) return key;
+      break;
     default:
-      throw Error(ErrorKind::kPlan, "RANGE with an offset of " + offset.Name() + " does not go with ORDER BY " +
-                                        key.Name() + ": order by a number, or by a date or time for an interval");
+      break;
   }
+  throw Error(
+      ErrorKind::kPlan,
+      "RANGE with an offset takes ORDER BY of a number, or of a date or time where the offset is an interval, not of " +
+          key.Name());
+}
+
+// What a note says of an offset: the text of a number, or an interval.
+Expression ReadOffset(const std::string& text) {
+  if (text.find(':') == std::string::npos) return Expression::Constant({false, text}, {TypeId::kString});
+  std::istringstream parts(text);
+  Interval interval{};
+  int64_t nanos = 0;
+  char colon;
+  parts >> interval.months >> colon >> interval.days >> colon >> nanos;
+  if (nanos % 1000 != 0) RefusePlan("an offset of a frame with nanoseconds");
+  interval.micros = nanos / 1000;
+  return Expression::Constant({false, interval}, {TypeId::kInterval});
 }
 
 void SetValue(const SortKey& key, const Expression& offset, WindowCall& call, FrameBound& bound) {
-  const Type wide = WideTypeOf(key.expression.type, offset.type);
-  const auto widened = [&](Expression value) {
-    return value.type == wide ? std::move(value) : Expression::Cast(std::move(value), wide);
-  };
-  call.key = widened(key.expression);
+  const auto* interval = std::get_if<Interval>(&offset.literal.value);
+  const Type wide = WideTypeOf(key.expression.type, interval);
+  call.key = key.expression.type == wide ? key.expression : Expression::Cast(key.expression, wide);
   call.descending = key.descending;
   call.nulls_first = key.nulls_first;
   const bool is_less = (bound.kind == Kind::kPreceding) != key.descending;
-  const bool is_interval = offset.type.id == TypeId::kInterval;
-  bound.value = Expression::Call(is_less ? Function::kSubtract : Function::kAdd, wide,
-                                 {*call.key, is_interval ? offset : widened(offset)});
+  const Expression by =
+      interval != nullptr ? offset : Expression::Constant(EvaluateConstant(Expression::Cast(offset, wide)), wide);
+  bound.value = Expression::Call(is_less ? Function::kSubtract : Function::kAdd, wide, {*call.key, by});
 }
 
 }  // namespace
 
 void ReadFrame(Message::BoundsType type, const Message::Bound& lower, const Message::Bound& upper,
-               const std::vector<SortKey>& order, WindowCall* call) {
+               const std::vector<SortKey>& order, const PlanNotes::Frame* note, WindowCall* call) {
   call->rows = type == Message::BOUNDS_TYPE_ROWS || (type == Message::BOUNDS_TYPE_UNSPECIFIED && order.empty());
-  call->start = ReadBound(lower, Kind::kUnboundedPreceding);
-  call->end = ReadBound(upper, Kind::kUnboundedFollowing);
-  for (FrameBound* bound : {&call->start, &call->end}) {
-    if (!HasOffset(*bound)) continue;
-    if (bound->offset < 0) throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");
-    if (call->rows) continue;
+  const auto read = [&](const Message::Bound& from, Kind unbounded, const std::string& noted) {
+    FrameBound bound = ReadBound(from, unbounded);
+    if (call->rows || (noted == "-" && !HasOffset(bound))) {
+      if (bound.offset < 0) throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");
+      return bound;
+    }
+    if (noted != "-") bound.kind = noted[0] == 'P' ? Kind::kPreceding : Kind::kFollowing;
+    const std::string offset = noted != "-" ? noted.substr(1) : std::to_string(bound.offset);
+    if (offset.find('-') != std::string::npos)
+      throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");
     if (order.size() != 1) throw Error(ErrorKind::kPlan, "RANGE with an offset takes ORDER BY of one key");
-    SetValue(order[0], Expression::Constant({false, bound->offset}, {TypeId::kInt64}), *call, *bound);
-  }
+    SetValue(order[0], ReadOffset(offset), *call, bound);
+    return bound;
+  };
+  call->start = read(lower, Kind::kUnboundedPreceding, note != nullptr ? note->start : "-");
+  call->end = read(upper, Kind::kUnboundedFollowing, note != nullptr ? note->end : "-");
 }
 
 }  // namespace neap::engine

@@ -4,12 +4,13 @@ Every line that comes in on standard input is a request, in JSON:
     {"tables": [CREATE TABLE ..., ...], "statements": [SQL, ...]}
 For every statement one line goes out, and after the first form of it BYTES bytes, which are the plan; the second form is
 the last of its request:
-    plan BYTES MARKS ANTI...
+    plan BYTES MARKS ANTI... FRAME...
     error LINE
 There is one ANTI for every anti join, in the order of DataFusion's own listing: 1 where it is that of NOT IN, 2 where it is
 known, too, that the first of its equalities is the one of NOT IN. MARKS is in, exists or mixed: what mark joins come from;
-or sets: there are none, and semi and anti joins are INTERSECT ALL and EXCEPT ALL. A Substrait plan of DataFusion's says none
-of this.
+or sets: there are none, and semi and anti joins are INTERSECT ALL and EXCEPT ALL. Where a frame of RANGE has an offset,
+there is one FRAME for every window function, START,END: each is - or P (PRECEDING) or F (FOLLOWING) and a number, or
+MONTHS:DAYS:NANOSECONDS. A Substrait plan of DataFusion's says none of this.
 """
 
 import importlib
@@ -19,9 +20,11 @@ import re
 import sys
 import types
 
-BOUND = r"(?:CURRENT ROW|(.*?) (?:PRECEDING|FOLLOWING))"
 SEMI = re.compile(r"(Left|Right)(Semi|Anti) Join:")
+BOUND = r"(.*?(?:PRECEDING|CURRENT ROW|FOLLOWING))"
 FRAME = re.compile(rf"(?:ROWS|RANGE) BETWEEN {BOUND} AND {BOUND}")
+OFFSET = re.compile(r"RANGE BETWEEN (?!(UNBOUNDED PRECEDING|CURRENT ROW) AND (CURRENT ROW|UNBOUNDED FOLLOWING))")
+INTERVAL = re.compile(r"IntervalMonthDayNano \{ months: (-?\d+), days: (-?\d+), nanoseconds: (-?\d+) \}$")
 CONFIG = {
     "datafusion.execution.time_zone": "+00:00",
     "datafusion.execution.target_partitions": "1",
@@ -60,9 +63,35 @@ def refuse_what_gets_lost(sql, lines):
                 raise Refused("FILTER on a window function is not planned: use CASE WHEN ... END as its argument")
             if "(DISTINCT " in line:
                 raise Refused("DISTINCT in a window function is not planned: number the equal rows first")
-            for bound in (bound for frame in FRAME.findall(line) for bound in frame):
-                if bound not in ("", "UNBOUNDED") and not bound.isdigit():
-                    raise Refused(f"a window frame of {bound} is not planned: offsets are whole numbers")
+
+
+def frames_of(lines):
+    """The FRAMEs of a plan's listing."""
+    windows = [line for line in lines if line.startswith("WindowAggr: windowExpr=[[")]
+    if not any(OFFSET.search(line) for line in windows):
+        return []
+    frames = []
+    for line in windows:
+        # Without what stands in brackets: arguments, keys, and the names of other window functions.
+        calls, before = line.removeprefix("WindowAggr: windowExpr=[[").removesuffix("]]"), None
+        while calls != before:
+            calls, before = re.sub(r"\([^()\[\]]*\)|\[[^()\[\]]*\]", "", calls), calls
+        for call in re.split(r", (?![^{}]*\})", calls):
+            found = FRAME.search(call.partition(" AS ")[0])
+            if not found:
+                raise Refused("RANGE with an offset is not planned beside a text with brackets")
+            frames.append(f"{bound_of(found[1])},{bound_of(found[2])}")
+    return frames
+
+
+def bound_of(text):
+    offset, _, side = text.rpartition(" ")
+    if text == "CURRENT ROW" or offset == "UNBOUNDED":
+        return "-"
+    interval = INTERVAL.match(offset)
+    if not interval and not re.fullmatch(r"-?\d+(\.\d+)?", offset):
+        raise Refused(f"a window frame of {text} is not planned: offsets are numbers or intervals")
+    return side[0] + (":".join(interval.groups()) if interval else offset)
 
 
 class Planner:
@@ -93,7 +122,7 @@ class Planner:
             joins = [sum(bool(SEMI.match(line.strip())) for line in plan) for plan in (written.splitlines(), lines)]
             if has_in or has_exists or re.search(r"\b(SEMI|ANTI)\s+JOIN\b", words, re.IGNORECASE) or joins[0] < joins[1]:
                 raise Refused("INTERSECT ALL or EXCEPT ALL beside IN, EXISTS or a semi join is not planned: give it alone")
-            return "sets"
+            return " ".join(["sets", *frames_of(lines)])
         marks = "mixed" if has_in == has_exists else "in" if has_in else "exists"
         # DataFusion takes some expressions for never NULL that can be NULL, and its joins for those of NOT EXISTS then.
         all_of_not_in = marks == "in" and "LeftAnti Join:" not in written
@@ -103,7 +132,7 @@ class Planner:
                 of_not_in = all_of_not_in or line.endswith(" null_aware")
                 is_first = re.search(rf"(?<![\w.]){re.escape(found[1] or '')} NOT IN \(<subquery>\)", written)
                 antis.append("0" if not of_not_in else "2" if is_first else "1")
-        return " ".join([marks, *antis])
+        return " ".join([marks, *antis, *frames_of(lines)])
 
 
 def one_line(error):
