@@ -1,6 +1,7 @@
 // window_frame.cc: frames by rows, by peers and by values.
 #include "engine/operators/window_frame.h"
 
+#include <cmath>
 #include <type_traits>
 
 namespace neap::engine {
@@ -12,7 +13,7 @@ using Kind = FrameBound::Kind;
 template <class T>
 bool IsLess(T a, T b) {
   if constexpr (std::is_floating_point_v<T>) {
-    return a < b || (b != b && a == a);
+    return a < b || (std::isnan(b) && !std::isnan(a));
   } else {
     return a < b;
   }

@@ -95,6 +95,13 @@ int CompareKeys(const Input& input, const Case& test, const std::vector<Cell>& a
   return 0;
 }
 
+// The key at a bound of RANGE with an offset, of row i's.
+Cell KeyAt(const Type& type, const SortColumn& key, const FrameBound& bound, const Cell& cell) {
+  const int64_t by = (bound.kind == Kind::kPreceding) != key.descending ? -bound.offset : bound.offset;
+  if (type.id == TypeId::kDouble) return ToCell(FromCell<double>(cell) + static_cast<double>(by));
+  return ToCell(FromCell<int64_t>(cell) + by);
+}
+
 int64_t ConstantOf(const WindowCall& call, size_t argument) {
   return std::get<int64_t>(call.args[argument].literal.value);
 }
@@ -111,6 +118,15 @@ void CheckCall(const Input& input, const Case& test, size_t c, const Rows& rows,
 
   const auto bound = [&](const FrameBound& of, bool is_end) -> int64_t {
     const auto here = static_cast<int64_t>(i);
+    if (of.value && rows[i][test.order[0].column]) {
+      // As many rows as are before it, or not behind it.
+      std::vector<Cell> at = rows[i];
+      const uint32_t key = test.order[0].column;
+      at[key] = KeyAt(input.types()[key], test.order[0], of, at[key]);
+      return std::count_if(rows.begin(), rows.end(),
+                           [&](const auto& row) { return CompareKeys(input, test, row, at) < (is_end ? 1 : 0); });
+    }
+    if (of.value) return static_cast<int64_t>(is_end ? peers_end : peers_begin);
     switch (of.kind) {
       case Kind::kUnboundedPreceding:
         return 0;
@@ -318,6 +334,44 @@ TEST(Window, EveryFunctionAndFrame) {
         call.args.push_back(Expression::Column(0, kInt64));
         test.Add(call, kInt64, 0);
       }
+    }
+    RunAll(input, test, size_t{3} << 20, false);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(Window, RangesOfValues) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 60; ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    RandomShape shape;
+    shape.distinct = static_cast<uint32_t>(std::array{3, 30, 400}[random() % 3]);
+    shape.selection = random() % 2 == 0;
+    const Input input(random, {kInt64, kDouble, {TypeId::kInt32}}, random() % 4, 1 + random() % 90, shape);
+    Case test;
+    const uint32_t key = 1 + random() % 2;
+    if (random() % 2 == 0) test.partition.push_back(3);
+    test.order.push_back({key, random() % 2 == 0, random() % 2 == 0});
+    const Type type = input.types()[key];
+    const Expression column = Expression::Column(key, type);
+    const auto value_of = [&](FrameBound& bound) {
+      if (bound.kind != Kind::kPreceding && bound.kind != Kind::kFollowing) return;
+      const bool is_less = (bound.kind == Kind::kPreceding) != test.order[0].descending;
+      Expression by = Constant(bound.offset);
+      if (type.id == TypeId::kDouble) by = Expression::Constant({false, static_cast<double>(bound.offset)}, kDouble);
+      bound.value = Expression::Call(is_less ? Function::kSubtract : Function::kAdd, type, {column, std::move(by)});
+    };
+    for (int i = 0; i < 8; ++i) {
+      const Aggregate functions[] = {Aggregate::kCount, Aggregate::kMin, Aggregate::kMax};
+      WindowCall call = AggregateOf(functions[random() % 3], false, RandomBound(random, true, true),
+                                    RandomBound(random, true, false));
+      call.args.push_back(Expression::Column(0, kInt64));
+      call.key = column;
+      call.descending = test.order[0].descending;
+      call.nulls_first = test.order[0].nulls_first;
+      value_of(call.start);
+      value_of(call.end);
+      test.Add(call, kInt64, 0);
     }
     RunAll(input, test, size_t{3} << 20, false);
     if (HasFatalFailure()) return;
