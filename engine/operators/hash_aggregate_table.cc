@@ -28,7 +28,7 @@ constexpr size_t kLeastGrowth = size_t{64} << 10;
 void GroupSlots::Reset(Memory& memory, size_t capacity) {
   if (slots_.size() < capacity) slots_ = Array<uint64_t>(memory, capacity);
   capacity_ = capacity;
-  std::memset(slots_.data(), 0, capacity * sizeof(uint64_t));
+  std::fill_n(slots_.data(), capacity, 0);  // none where there are none: memset must not be given no address
 }
 
 void GroupSlots::Grow(Memory& memory, size_t capacity, uint32_t hash_offset) {

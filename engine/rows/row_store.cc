@@ -102,7 +102,7 @@ inline char* RowStore::AllocateString(uint32_t size) {
   return text;
 }
 
-inline View RowStore::Keep(const View& view) {
+View RowStore::Keep(const View& view) {
   if (view.is_inline()) return view;
   char* text = AllocateString(view.size);
   std::memcpy(text, view.pointer, view.size);

@@ -152,8 +152,9 @@ class Statements:
         forms = [
             lambda: ["CASE WHEN ", self.predicate(scope, depth), " THEN ", same, " ELSE ", of(kind), " END"],
             lambda: ["coalesce(", same, ", ", of(kind), ")"],
-            lambda: ["nullif(", same, ", ", of(kind), ")"],
         ]
+        if kind != "m":  # of decimals its scale is that of both in DataFusion, and of the first in DuckDB
+            forms.append(lambda: ["nullif(", same, ", ", of(kind), ")"])
         own = {
             "i": [
                 lambda: ["(CAST(", same, f" AS BIGINT) {dice.choice('+-*')} {dice.randrange(2, 9)})"],
@@ -185,7 +186,7 @@ class Statements:
                 dice.choice([" AND ", " OR "]), [self.predicate(scope, depth - 1) for _ in range(dice.randrange(2, 4))]
             )
             return ["(NOT (", several, "))"] if self.one_in(4) else ["(", several, ")"]
-        kind = dice.choice([column.kind for column in scope.columns])
+        kind = dice.choice([column.kind for column in scope.columns] or ["i"])
         value = self.value(scope, kind, depth - 1 if depth else 0)
         other = self.value(scope, kind, 0)
         forms = [
