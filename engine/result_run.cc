@@ -9,6 +9,8 @@
 namespace neap::engine {
 namespace {
 
+constexpr char kCancelled[] = "the query was cancelled";
+
 std::vector<ResultColumn> ColumnsOf(const Plan& plan) {
   std::vector<ResultColumn> columns;
   for (size_t i = 0; i < plan.names.size(); ++i)
@@ -81,7 +83,7 @@ void Result::Run::Cancel() noexcept {
   const std::lock_guard lock(mutex_);
   if (ended_) return;
   query_.Cancel();
-  export_->Fail("the query was cancelled");
+  export_->Fail(kCancelled);
 }
 
 void Result::Run::Main() {
@@ -105,6 +107,11 @@ void Result::Run::Main() {
   catalog_.clear();
   {
     const std::lock_guard lock(mutex_);
+    // Too late for its threads to see, but the reader was told.
+    if (query_.cancelled() && !report_.failure) {
+      report_.failure = ErrorKind::kCancelled;
+      report_.message = kCancelled;
+    }
     ended_ = true;
   }
   changed_.notify_all();
