@@ -100,8 +100,8 @@ class Wheel(Uses, unittest.TestCase):
     def test_pip(self):
         venv = self.folder / "venv"
         run("/usr/bin/python3", "-m", "venv", venv)
-        run(venv / "bin/pip", "install", "--disable-pip-version-check", ROOT / "python", f"-Cbuild-dir={build}/wheel",
-            f"-Ccmake.define.NEAP_DEPS_DIR={dependencies()}")
+        run(venv / "bin/pip", "install", "--disable-pip-version-check", ROOT / "python", f"--config-settings=build-dir={build}/wheel",
+            f"--config-settings=cmake.define.NEAP_DEPS_DIR={dependencies()}")
         [site] = venv.glob("lib/python3.*/site-packages")
         self.try_out(venv / "bin/python", site, os.environ)
         self.assertEqual(run(venv / "bin/neap-sql", "--format", "csv", ANSWER), "answer\n42\n")
