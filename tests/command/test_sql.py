@@ -114,6 +114,49 @@ class Statements(SqlTest):
         self.assertGreater(report["arena"]["peak"], 1 << 20)
 
 
+class Skew(SqlTest):
+    """One key whose rows alone are several times the memory: it cannot be split by its hash."""
+
+    ROWS = 600_000
+    BOUND = "24M"  # of rows of some 130 bytes
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.skewed = cls.data / "skewed.parquet"
+        texts = pa.array([f"{i * 7919 % cls.ROWS:0120}" for i in range(cls.ROWS)])
+        pq.write_table(pa.table({"k": pa.array([7] * cls.ROWS, pa.int64()), "t": texts}), cls.skewed)
+        cls.keys = cls.data / "keys.parquet"  # more rows, so that the other side is built
+        pq.write_table(pa.table({"k": pa.array([7, 7, *range(8, 2 * cls.ROWS)], pa.int64())}), cls.keys)
+
+    def spilled(self, query):
+        """The rows of a query whose operators have written most of what they kept."""
+        tables = ["-t", f"s={self.skewed}", "-t", f"keys={self.keys}", "--memory", self.BOUND]
+        report = json.loads(sql("--analyze", "--json", *tables, query).stdout)
+        self.assertEqual(report["rows"], 1)
+        self.assertGreater(sum(operator["spilled_rows"] for operator in report["operators"]), self.ROWS // 2)
+        return self.rows(*tables, query)
+
+    def test_a_join_built_of_one_key(self):
+        query = "SELECT count(*) AS c, min(t) AS a, max(t) AS z FROM keys JOIN s ON keys.k = s.k"
+        expected = {"c": 2 * self.ROWS, "a": f"{0:0120}", "z": f"{self.ROWS - 1:0120}"}
+        self.assertEqual(self.spilled(query), [expected])
+
+    def test_a_group_of_more_distinct_values_than_fit(self):
+        query = "SELECT k, count(DISTINCT t) AS c FROM s GROUP BY k"
+        self.assertEqual(self.spilled(query), [{"k": 7, "c": self.ROWS}])
+
+    def test_a_sort_of_equal_keys(self):
+        query = "SELECT count(*) AS c, max(t) AS z FROM (SELECT t FROM s ORDER BY k LIMIT 590000)"
+        self.assertEqual(self.spilled(query)[0]["c"], 590_000)
+
+    def test_a_window_of_one_partition(self):
+        query = """SELECT count(*) AS c, max(r) AS r, sum(CASE WHEN t < before THEN 1 ELSE 0 END) AS wrong FROM
+            (SELECT t, row_number() OVER (PARTITION BY k ORDER BY t) AS r,
+                    lag(t) OVER (PARTITION BY k ORDER BY t) AS before FROM s)"""
+        self.assertEqual(self.spilled(query), [{"c": self.ROWS, "r": self.ROWS, "wrong": 0}])
+
+
 class CachedTables(SqlTest):
     def test_one_is_read_from_its_blocks(self):
         table = ("-t", f"t={self.many}")

@@ -106,7 +106,8 @@ SqlOptions ParseSqlOptions(int argc, char** argv) {
   app.add_option("--plan", plan, "Runs the Substrait plan in FILE instead")->type_name("FILE");
   app.add_option("-t,--table", tables, "A table and its Parquet files: a file, a folder or a pattern; may be repeated")
       ->type_name("NAME=FILES");
-  app.add_option("--memory", memory, "Most resident memory of a query; by default what the container leaves")
+  app.add_option("--memory", memory,
+                 "Most resident memory of the queries and what they cache; by default what the container leaves")
       ->type_name("SIZE");
   app.add_option("--threads", options.session.threads, "By default as many as the container has CPUs")
       ->type_name("N")
