@@ -25,6 +25,9 @@ namespace {
 
 // How much is read ahead at least.
 constexpr int64_t kBuffer = int64_t{64} << 10;
+// How much the kernel is asked to have in its page cache by the time it is read: it sees the columns of a file by
+// turns, as if they were read at random, and would read none of them ahead.
+constexpr int64_t kAhead = int64_t{1} << 20;
 
 int32_t LoadInt(const uint8_t* data) {
   int32_t value;
@@ -41,7 +44,7 @@ class PageSource::Stream : public arrow::io::InputStream {
 
   void Open(const FileHandle& file, FileRange range) {
     file_ = &file;
-    offset_ = range.offset;
+    offset_ = ahead_ = range.offset;
     left_ = range.bytes;
     start_ = have_ = 0;
     skip_next_read_ = false;
@@ -102,14 +105,24 @@ class PageSource::Stream : public arrow::io::InputStream {
     }
     start_ = 0;
     const int64_t more = std::min(static_cast<int64_t>(buffer_.size()), left_) - have_;
+    AskFor(offset_ + have_ + more);
     file_->Read(offset_ + have_, more, buffer_.data() + have_);
     have_ += more;
+  }
+
+  // What follows on `from`, where what was asked for before is half read.
+  void AskFor(int64_t from) {
+    if (ahead_ - from > kAhead / 2) return;
+    from = std::max(from, ahead_);
+    ahead_ = std::min(from + kAhead, offset_ + left_);
+    if (ahead_ > from) file_->ReadAhead(from, ahead_ - from);
   }
 
   Memory& memory_;
   const FileHandle* file_ = nullptr;
   int64_t offset_ = 0;  // in the file, of the next byte given
   int64_t left_ = 0;    // bytes of the chunk from there on
+  int64_t ahead_ = 0;   // in the file: up to there the kernel was asked
   Array<uint8_t> buffer_;
   int64_t start_ = 0, have_ = 0;  // what lies in the buffer and is not yet given
   bool skip_next_read_ = false;

@@ -60,6 +60,10 @@ void FileHandle::Read(int64_t offset, int64_t bytes, void* out) const {
   }
 }
 
+void FileHandle::ReadAhead(int64_t offset, int64_t bytes) const noexcept {
+  posix_fadvise(descriptor_, offset, bytes, POSIX_FADV_WILLNEED);
+}
+
 namespace {
 
 // The file for Arrow's reader of footers.

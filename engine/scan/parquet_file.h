@@ -59,6 +59,8 @@ class FileHandle {
   int64_t Size() const;
   // Throws Error(kData) where the file ends before.
   void Read(int64_t offset, int64_t bytes, void* out) const;
+  // Has the kernel read these on its own, if it will.
+  void ReadAhead(int64_t offset, int64_t bytes) const noexcept;
 
   const std::string& path() const { return path_; }
 
