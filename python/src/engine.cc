@@ -193,7 +193,7 @@ PyObject* ResultStream(PyObject* self, PyObject*) {
       stream->release(stream.get());
       throw PythonError();
     }
-    stream.release();
+    (void)stream.release();  // the capsule's now
     return capsule;
   });
 }
@@ -231,16 +231,16 @@ PyObject* ResultReport(PyObject* self, PyObject*) {
   });
 }
 
-PyMethodDef kResultMethods[] = {
+PyMethodDef g_result_methods[] = {
     {"stream", ResultStream, METH_NOARGS, "A capsule with the Arrow C stream of the rows; once."},
     {"cancel", ResultCancel, METH_NOARGS, "Ends the query."},
     {"report", ResultReport, METH_NOARGS, "What the query did; waits for its end."},
     {nullptr, nullptr, 0, nullptr},
 };
-PyType_Slot kResultSlots[] = {
-    {Py_tp_dealloc, reinterpret_cast<void*>(DeleteResult)}, {Py_tp_methods, kResultMethods}, {0, nullptr}};
-PyType_Spec kResultSpec = {"neap._engine.Result", sizeof(PyResult), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kResultSlots};
+PyType_Slot g_result_slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(DeleteResult)}, {Py_tp_methods, g_result_methods}, {0, nullptr}};
+PyType_Spec g_result_spec = {"neap._engine.Result", sizeof(PyResult), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, g_result_slots};
 PyObject* g_result_type = nullptr;
 
 // ---- Sessions.
@@ -384,7 +384,7 @@ PyObject* SessionExecute(PyObject* self, PyObject* args) {
   });
 }
 
-PyMethodDef kSessionMethods[] = {
+PyMethodDef g_session_methods[] = {
     {"add_files", SessionAddFiles, METH_VARARGS, "add_files(name, paths)"},
     {"add_stream", SessionAddStream, METH_VARARGS, "add_stream(name, open, rows)"},
     {"plan", SessionPlan, METH_VARARGS, "plan(sql) gives [(plan, notes, cache), ...]"},
@@ -392,11 +392,11 @@ PyMethodDef kSessionMethods[] = {
     {"execute", SessionExecute, METH_VARARGS, "execute(plan, notes, cache)"},
     {nullptr, nullptr, 0, nullptr},
 };
-PyType_Slot kSessionSlots[] = {{Py_tp_new, reinterpret_cast<void*>(NewSession)},
-                               {Py_tp_dealloc, reinterpret_cast<void*>(DeleteSession)},
-                               {Py_tp_methods, kSessionMethods},
-                               {0, nullptr}};
-PyType_Spec kSessionSpec = {"neap._engine.Session", sizeof(PySession), 0, Py_TPFLAGS_DEFAULT, kSessionSlots};
+PyType_Slot g_session_slots[] = {{Py_tp_new, reinterpret_cast<void*>(NewSession)},
+                                 {Py_tp_dealloc, reinterpret_cast<void*>(DeleteSession)},
+                                 {Py_tp_methods, g_session_methods},
+                                 {0, nullptr}};
+PyType_Spec g_session_spec = {"neap._engine.Session", sizeof(PySession), 0, Py_TPFLAGS_DEFAULT, g_session_slots};
 
 PyModuleDef g_module = {
     PyModuleDef_HEAD_INIT, "neap._engine", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
@@ -410,8 +410,8 @@ extern "C" __attribute__((visibility("default"))) PyObject* PyInit__engine() {
                           "neap.Error", "What a query ended with. kind: plan, data, spill, memory or cancelled.",
                           PyExc_RuntimeError, nullptr))
                   .release();
-    g_result_type = Checked(PyType_FromSpec(&kResultSpec)).release();
-    const Ref session = Checked(PyType_FromSpec(&kSessionSpec));
+    g_result_type = Checked(PyType_FromSpec(&g_result_spec)).release();
+    const Ref session = Checked(PyType_FromSpec(&g_session_spec));
     if (PyModule_AddObjectRef(module.get(), "Error", g_error) != 0 ||
         PyModule_AddObjectRef(module.get(), "Session", session.get()) != 0) {
       throw PythonError();
