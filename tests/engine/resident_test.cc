@@ -167,9 +167,10 @@ TEST_P(SpilledBytes, FreedAreWhatTheKernelSeesGo) {
   ASSERT_EQ(asking.spills.size(), 5U);
   EXPECT_EQ(query.pressure().spills, 5U);
   EXPECT_GE(query.pressure().freed, 5 * 8 * kMiB);
-  // Beside them the buffers that spilling works with come and go.
+  // Beside them the buffers that spilling works with come and go, and with what was spilled the kernel is given what
+  // the allocator had kept.
   constexpr uint64_t kBeside = 2 * kMiB;
-  EXPECT_LE(gone, query.pressure().freed + query.pressure().freed / 50 + kBeside);
+  EXPECT_LE(gone, query.pressure().freed + query.pressure().freed / 8 + kBeside);
   // An arena counts a block from when it is handed out, the kernel a page from when it is touched: of what is sorted an
   // eighth may be room for entries to come.
   const bool sorts = GetParam() == Kind::kSort || GetParam() == Kind::kWindow;
