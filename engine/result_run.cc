@@ -64,7 +64,7 @@ Result::Run::Run(Plan plan, Catalog catalog, const QueryOptions& options, std::s
                  bool rows_wanted)
     : cache_(std::move(cache)),
       rows_wanted_(rows_wanted),
-      uncached_before_(cache_->blocks.figures().for_container),
+      uncached_before_(cache_->blocks.evicted_for_container()),
       plan_(std::move(plan)),
       catalog_(std::move(catalog)),
       query_(options, cache_->spill.get(), cache_->pool),
@@ -152,7 +152,7 @@ void Result::Run::FillReport() {
   report_.overruns = arena.overruns;
   report_.pressure_spills = query_.pressure().spills;
   report_.pressure_freed = query_.pressure().freed;
-  report_.pressure_uncached = cache_->blocks.figures().for_container - uncached_before_;
+  report_.pressure_uncached = cache_->blocks.evicted_for_container() - uncached_before_;
   ReportChain(*chain_, chain_->operators.size(), 0);
 }
 

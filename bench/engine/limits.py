@@ -17,6 +17,7 @@ from pathlib import Path
 
 import answers
 import prepare
+import speed
 
 sys.path.insert(0, str(prepare.ROOT / "tools/demo.d"))
 from container import Container, NoCgroup  # noqa: E402, F401
@@ -76,11 +77,9 @@ class Result:
 
 
 def reference(name: str, sql: str, folder: Path, threads: int):
-    result = Result(name)
-    child = subprocess.Popen(
-        prepare.command("duckdb", folder, threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    child.communicate(prepare.order(sql, str(result.path)))
+    result, worker = Result(name), speed.Worker(speed.REFERENCE, folder, threads)
+    worker.ask(sql, str(result.path))
+    worker.end()
     return result.end()
 
 

@@ -398,7 +398,7 @@ BlockPlace BlockStore::Place(BlockId id) const {
 
 BlockStore::Figures BlockStore::figures() const {
   std::lock_guard lock(mutex_);
-  Figures sum{.evicted = evicted_, .lost = lost_, .for_container = evicted_for_container_};
+  Figures sum{.evicted = evicted_, .lost = lost_};
   for (const auto& [id, block] : blocks_) {
     if (block->in_memory) ++sum.memory_blocks, sum.memory_bytes += block->memory.bytes();
     if (!block->copies.empty()) ++sum.disk_blocks, sum.disk_bytes += block->copies[0].bytes() * block->copies.size();

@@ -47,9 +47,8 @@ class BlockStore : private Evictor {
   struct Figures {
     uint64_t memory_blocks = 0, memory_bytes = 0;
     uint64_t disk_blocks = 0, disk_bytes = 0;
-    uint64_t evicted = 0;        // to disk and for good, since the start
-    uint64_t lost = 0;           // for good because the disk failed
-    uint64_t for_container = 0;  // bytes evicted as the container was short of memory, since the start
+    uint64_t evicted = 0;  // to disk and for good, since the start
+    uint64_t lost = 0;     // for good because the disk failed
   };
 
   BlockStore(MemoryManager& manager, SpillDirectory& spill);
@@ -102,6 +101,8 @@ class BlockStore : private Evictor {
   void Remove(BlockId id);
   void RemoveDataset(DatasetId dataset);
   Figures figures() const;
+  // Bytes that were evicted as the container was short of memory, since the start.
+  uint64_t evicted_for_container() const { return evicted_for_container_.load(std::memory_order_relaxed); }
 
  private:
   class BlockCursor;

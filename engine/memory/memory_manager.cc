@@ -25,6 +25,9 @@ void HoldRest(Memory& memory, uint64_t granted) {
 
 }  // namespace
 
+uint64_t MemoryManager::Pool::execution_free() const { return Minus(books.execution_size, books.execution_used); }
+uint64_t MemoryManager::Pool::storage_free() const { return Minus(books.storage_size, books.storage_used); }
+
 // ---- Task.
 
 Task::Task(MemoryManager& manager, const std::string& name) : manager_(manager) {

@@ -158,10 +158,9 @@ class MemoryManager {
     uint64_t max_unroll = 0;                 // static
     Figures books;
 
-    // A query may have taken more than it was to: arenas are soft.
-    static uint64_t Rest(uint64_t size, uint64_t used) { return size > used ? size - used : 0; }
-    uint64_t execution_free() const { return Rest(books.execution_size, books.execution_used); }
-    uint64_t storage_free() const { return Rest(books.storage_size, books.storage_used); }
+    // None where a query has taken more than it was to: arenas are soft.
+    uint64_t execution_free() const;
+    uint64_t storage_free() const;
     void ToExecution(uint64_t bytes) { books.storage_size -= bytes, books.execution_size += bytes; }
     void ToStorage(uint64_t bytes) { books.execution_size -= bytes, books.storage_size += bytes; }
   };

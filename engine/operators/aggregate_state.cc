@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/core/error.h"
+#include "engine/expression/order.h"
 
 namespace neap::engine {
 namespace {
@@ -225,26 +226,10 @@ void SumMerge(const AggregateState& state, uint8_t* const* into, const uint8_t* 
 
 enum class Wanted { kMinimum, kMaximum, kAny };
 
-// NaN is greater than all other numbers.
-template <class T>
-bool Less(const T& a, const T& b) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return a < b || (std::isnan(b) && !std::isnan(a));
-  } else {
-    return a < b;
-  }
-}
-bool Less(const Interval& a, const Interval& b) {
-  const auto micros = [](const Interval& v) {
-    return (static_cast<Int128>(v.months) * 30 + v.days) * 86'400'000'000 + v.micros;
-  };
-  return micros(a) < micros(b);
-}
-
 template <Wanted kWanted, class T>
 bool Better(const T& value, const T& than) {
   if (kWanted == Wanted::kAny) return false;
-  return kWanted == Wanted::kMinimum ? Less(value, than) : Less(than, value);
+  return kWanted == Wanted::kMinimum ? Less::Test(value, than) : Less::Test(than, value);
 }
 
 template <class T>

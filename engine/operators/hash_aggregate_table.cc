@@ -57,8 +57,7 @@ uint32_t GroupSlots::Collect(size_t* begin, uint32_t wanted, uint8_t** out) cons
   for (; i < capacity_ && count < wanted; ++i) {
     if (slots_[i] == 0) continue;
     out[count] = AddressOf(slots_[i]);
-    __builtin_prefetch(out[count]);
-    __builtin_prefetch(out[count++] + row_width_ - 1);
+    PrefetchRow(out[count++], row_width_);
   }
   *begin = i;
   return count;
@@ -141,8 +140,7 @@ bool GroupTable::LocateByCode(const RowIndex* rows, uint32_t count, bool of_rows
   if (of_rows || !result_.in_runs) {
     for (uint32_t i = 0; i < count; ++i) {
       uint8_t* group = by_code_[s.codes[rows[i]]];
-      __builtin_prefetch(group);
-      __builtin_prefetch(group + layout_.width() - 1);
+      PrefetchRow(group, layout_.width());
       s.of_row[rows[i]] = group;
     }
   }

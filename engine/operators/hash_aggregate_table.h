@@ -24,6 +24,12 @@
 
 namespace neap::engine {
 
+// Both of its ends: a row may lie in two lines of the cache.
+inline void PrefetchRow(const uint8_t* row, uint32_t width) {
+  __builtin_prefetch(row);
+  __builtin_prefetch(row + width - 1);
+}
+
 // Open addressing, linear probing. A slot is the salt of a hash (16 bits) and the address of the group's row (48), or
 // 0.
 class GroupSlots {
@@ -197,8 +203,7 @@ void GroupSlots::FindOrInsert(const RowIndex* items, uint32_t count, const uint6
         slots[position] = salt | kClaimed;
         scratch.fresh[fresh++] = item;
       } else {
-        __builtin_prefetch(AddressOf(slots[position]));
-        __builtin_prefetch(AddressOf(slots[position]) + row_width_ - 1);
+        PrefetchRow(AddressOf(slots[position]), row_width_);
         scratch.candidates[candidates++] = item;
       }
     }

@@ -75,8 +75,7 @@ WindowPlan PlanOf(const WindowSpec& spec) {
     if (is_of_value && !call.args.empty()) bound.value = column_of(call.args[0]);
     if (call.args.size() > constant_at) BindConstant(call.args[constant_at], &bound);
     if (call.args.size() > 2) {
-      const Type& type = spec.call_types[c];
-      bound.fallback = column_of(call.args[2].type == type ? call.args[2] : Expression::Cast(call.args[2], type));
+      bound.fallback = column_of(CastTo(call.args[2], spec.call_types[c]));
     }
     if (call.key) bound.key = column_of(*call.key);
     if (call.start.value) bound.start_value = column_of(*call.start.value);

@@ -163,8 +163,7 @@ class ValueEvaluator final : public WindowEvaluator {
 
 void CheckFrame(const WindowCall& call) {
   for (const FrameBound& bound : {call.start, call.end}) {
-    const bool is_offset = bound.kind == FrameBound::Kind::kPreceding || bound.kind == FrameBound::Kind::kFollowing;
-    if (!is_offset) continue;
+    if (!bound.has_offset()) continue;
     if (call.rows == bound.value.has_value())
       throw Error(ErrorKind::kPlan, "a frame of RANGE has offsets without values");
     if (bound.offset < 0) throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");

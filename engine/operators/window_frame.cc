@@ -1,23 +1,12 @@
 // window_frame.cc: frames by rows, by peers and by values.
 #include "engine/operators/window_frame.h"
 
-#include <cmath>
-#include <type_traits>
+#include "engine/expression/order.h"
 
 namespace neap::engine {
 namespace {
 
 using Kind = FrameBound::Kind;
-
-// As rows are sorted: NaN is the largest.
-template <class T>
-bool IsLess(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return a < b || (std::isnan(b) && !std::isnan(a));
-  } else {
-    return a < b;
-  }
-}
 
 uint64_t Back(uint64_t from, int64_t by, uint64_t first) {
   return from - first <= static_cast<uint64_t>(by) ? first : from - static_cast<uint64_t>(by);
@@ -74,9 +63,9 @@ template <class T>
 bool RangeBound::IsOutside(const uint8_t* row, T value) const {
   if (!RowLayout::IsValid(row, key_)) return nulls_first_;
   const T key = layout_.rows.Load<T>(row, key_);
-  const bool is_before = descending_ ? IsLess(value, key) : IsLess(key, value);
+  const bool is_before = descending_ ? Less::Test(value, key) : Less::Test(key, value);
   if (!is_end_) return is_before;
-  return is_before || !(descending_ ? IsLess(key, value) : IsLess(value, key));
+  return is_before || !(descending_ ? Less::Test(key, value) : Less::Test(value, key));
 }
 
 WindowFrames::WindowFrames(const BoundWindowCall& call, const WindowLayout& layout, Memory& memory) : call_(call.call) {

@@ -39,6 +39,12 @@ Expression Expression::Cast(Expression from, Type type, bool try_cast) {
   return result;
 }
 
+Expression CastTo(Expression expression, Type type) {
+  if (expression.type == type) return expression;
+  if (IsNullLiteral(expression)) return Expression::Constant({}, type);
+  return Expression::Cast(std::move(expression), type);
+}
+
 const char* FunctionName(Function function) {
   switch (function) {
     case Function::kAdd:

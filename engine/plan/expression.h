@@ -141,6 +141,11 @@ struct Expression {
   }
 };
 
+inline bool IsLiteral(const Expression& expression) { return expression.kind == Expression::Kind::kLiteral; }
+inline bool IsNullLiteral(const Expression& expression) { return IsLiteral(expression) && expression.literal.null; }
+// The expression in this type: as it is where it has it.
+Expression CastTo(Expression expression, Type type);
+
 const char* FunctionName(Function function);
 
 }  // namespace neap::engine

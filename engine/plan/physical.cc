@@ -334,7 +334,7 @@ class Lowering {
         const ColumnId from = rel.set_inputs[i][static_cast<size_t>(at)];
         const Expression column = ColumnOf(from);
         const Type type = plan_.columns[id].type;
-        columns.push_back(column.type == type ? column : Expression::Cast(column, type));
+        columns.push_back(CastTo(column, type));
         below.insert(from);
         for (const RuntimeFilterUse& use : filters) {
           if (use.column == id && column.type == type) pushed.push_back({from, use.filter});

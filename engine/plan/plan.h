@@ -86,6 +86,8 @@ struct FrameBound {
   enum class Kind : uint8_t { kUnboundedPreceding, kPreceding, kCurrentRow, kFollowing, kUnboundedFollowing } kind;
   int64_t offset = 0;                    // of ROWS
   std::optional<Expression> value = {};  // of RANGE with an offset: the key at which the frame starts, or ends
+
+  bool has_offset() const { return kind == Kind::kPreceding || kind == Kind::kFollowing; }
 };
 
 struct WindowCall {

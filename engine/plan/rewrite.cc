@@ -129,7 +129,7 @@ Numbered KeysOf(Plan& plan, RelPtr input, const std::vector<ColumnId>& columns, 
   for (size_t i = 0; i < columns.size(); ++i) {
     Expression key = Expression::Column(columns[i], plan.columns[columns[i]].type);
     const Type type = plan.columns[like[i]].type;
-    result.keys.push_back(key.type == type ? key : Expression::Cast(std::move(key), type));
+    result.keys.push_back(CastTo(std::move(key), type));
   }
   if (!numbered) return result;
   RelPtr window = MakeRel(Rel::Kind::kWindow, {std::move(input)});
@@ -175,7 +175,7 @@ void RewriteSets(Plan& plan) {
     for (size_t i = 0; i < columns.size(); ++i) {
       Expression column = Expression::Column(columns[i], plan.columns[columns[i]].type);
       const Type type = plan.columns[output[i]].type;
-      project->expressions.push_back(column.type == type ? column : Expression::Cast(std::move(column), type));
+      project->expressions.push_back(CastTo(std::move(column), type));
     }
     project->output = project->defines;
     rel = all ? project : Distinct(plan, project, project->defines, output);

@@ -52,12 +52,6 @@ Type CommonType(Type a, Type b) {
   return {};
 }
 
-Expression CastTo(Expression expression, Type type) {
-  if (expression.type == type) return expression;
-  if (IsNullLiteral(expression)) return Expression::Constant({}, type);
-  return Expression::Cast(std::move(expression), type);
-}
-
 Expression MakeEqual(Expression left, Expression right) {
   if (!Unify(&left, &right)) RefusePlan(fmt::format("a CASE of {} WHEN {}", left.type.Name(), right.type.Name()));
   return Expression::Call(Function::kEqual, kBoolean, {std::move(left), std::move(right)});

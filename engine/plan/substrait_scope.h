@@ -104,9 +104,6 @@ class SubstraitReader {
   std::vector<Rel*> marks_;
 };
 
-inline bool IsLiteral(const Expression& expression) { return expression.kind == Expression::Kind::kLiteral; }
-inline bool IsNullLiteral(const Expression& expression) { return IsLiteral(expression) && expression.literal.null; }
-
 // The terms of a conjunction, and back.
 void SplitConjunction(Expression condition, std::vector<Expression>* terms);
 Expression Conjunction(std::vector<Expression> terms);

@@ -26,8 +26,6 @@ FrameBound ReadBound(const Message::Bound& bound, Kind unbounded) {
   }
 }
 
-bool HasOffset(const FrameBound& bound) { return bound.kind == Kind::kPreceding || bound.kind == Kind::kFollowing; }
-
 // The type in which a key plus or minus an offset does not overflow, if one can be had.
 Type WideTypeOf(const Type& key, const Interval* interval) {
   switch (key.id) {
@@ -76,7 +74,7 @@ Expression ReadOffset(const std::string& text) {
 void SetValue(const SortKey& key, const Expression& offset, WindowCall& call, FrameBound& bound) {
   const auto* interval = std::get_if<Interval>(&offset.literal.value);
   const Type wide = WideTypeOf(key.expression.type, interval);
-  call.key = key.expression.type == wide ? key.expression : Expression::Cast(key.expression, wide);
+  call.key = CastTo(key.expression, wide);
   call.descending = key.descending;
   call.nulls_first = key.nulls_first;
   const bool is_less = (bound.kind == Kind::kPreceding) != key.descending;
@@ -92,7 +90,7 @@ void ReadFrame(Message::BoundsType type, const Message::Bound& lower, const Mess
   call->rows = type == Message::BOUNDS_TYPE_ROWS || (type == Message::BOUNDS_TYPE_UNSPECIFIED && order.empty());
   const auto read = [&](const Message::Bound& from, Kind unbounded, const std::string& noted) {
     FrameBound bound = ReadBound(from, unbounded);
-    if (call->rows || (noted == "-" && !HasOffset(bound))) {
+    if (call->rows || (noted == "-" && !bound.has_offset())) {
       if (bound.offset < 0) throw Error(ErrorKind::kPlan, "the offset of a frame must not be negative");
       return bound;
     }

@@ -163,6 +163,11 @@ ColumnChunk ReadChunk(const parquet::ColumnChunkMetaData& from, const Leaf& leaf
 
 }  // namespace
 
+int64_t PartRows(const RowGroup& group, int64_t about) {
+  const int64_t parts = std::max<int64_t>(1, (group.rows + about / 2) / about);
+  return (group.rows + parts - 1) / parts;
+}
+
 std::string OneLine(const std::exception& error) {
   std::string text = error.what();
   text.erase(text.find_last_not_of(" \n") + 1);

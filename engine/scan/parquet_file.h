@@ -35,6 +35,11 @@ struct RowGroup {
   std::vector<ColumnChunk> chunks;  // by Leaf::column
 };
 
+// So many rows are worth a part of their own.
+constexpr int64_t kLeastPart = int64_t{128} << 10;
+// Rows of each part, but for the last, where the row group is divided into equal ones of about so many.
+int64_t PartRows(const RowGroup& group, int64_t about);
+
 struct ParquetFile {
   std::string path;
   int64_t bytes = 0;

@@ -15,9 +15,8 @@
 namespace neap::engine {
 namespace {
 
-// A row group larger than this is split where threads would be idle otherwise.
-constexpr int64_t kLeastMorsel = int64_t{128} << 10;
-// So many morsels a thread, so that all end at about the same time.
+// Row groups are split where threads would be idle otherwise: so many morsels a thread, so that all end at about the
+// same time.
 constexpr int64_t kMorselsPerThread = 4;
 
 }  // namespace
@@ -86,7 +85,7 @@ std::unique_ptr<Cursor> ParquetScan::MakeCursor(Worker& worker) {
   {
     const std::lock_guard lock(mutex_);
     const int64_t share = static_cast<int64_t>(table_->rows()) / (kMorselsPerThread * worker.query->threads());
-    most_rows_ = std::max(share, kLeastMorsel);
+    most_rows_ = std::max(share, kLeastPart);
   }
   return std::make_unique<Reader>(*this, worker.query->options().batch_rows);
 }
@@ -102,8 +101,7 @@ bool ParquetScan::TakeMorsel(Morsel& morsel) {
     for (; next_group_ < file.row_groups.size(); ++next_group_, next_row_ = 0) {
       const RowGroup& group = file.row_groups[next_group_];
       if (next_row_ >= group.rows) continue;
-      const int64_t parts = std::max<int64_t>(1, (group.rows + most_rows_ / 2) / most_rows_);
-      const int64_t rows = std::min((group.rows + parts - 1) / parts, group.rows - next_row_);
+      const int64_t rows = std::min(PartRows(group, most_rows_), group.rows - next_row_);
       morsel = {&file, &group, next_row_, rows};
       next_row_ += rows;
       return true;

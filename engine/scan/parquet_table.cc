@@ -47,10 +47,10 @@ std::vector<std::string> FilesOfPattern(const std::string& pattern) {
   return files;
 }
 
-// As a scan divides a row group where threads would be idle otherwise.
-constexpr int64_t kPartRows = int64_t{128} << 10;
-int64_t PartsOf(const RowGroup& group) {
-  return group.rows == 0 ? 0 : std::max<int64_t>(1, (group.rows + kPartRows / 2) / kPartRows);
+uint32_t PartsOf(const RowGroup& group) {
+  if (group.rows == 0) return 0;
+  const int64_t rows = PartRows(group, kLeastPart);
+  return static_cast<uint32_t>((group.rows + rows - 1) / rows);
 }
 
 std::vector<std::string> FilesOf(const std::string& path) {
@@ -120,11 +120,11 @@ void ParquetTable::CheckReadable(size_t column) const {
 }
 
 uint32_t ParquetTable::Parts() const {
-  size_t parts = 0;
+  uint32_t parts = 0;
   for (const ParquetFile& file : files_) {
     for (const RowGroup& group : file.row_groups) parts += PartsOf(group);
   }
-  return static_cast<uint32_t>(parts);
+  return parts;
 }
 
 std::unique_ptr<Source> ParquetTable::ScanPart(uint32_t part, Memory& memory) {
@@ -137,12 +137,12 @@ std::unique_ptr<Source> ParquetTable::ScanPart(uint32_t part, Memory& memory) {
   }
   for (const ParquetFile& file : files_) {
     for (const RowGroup& group : file.row_groups) {
-      const auto parts = static_cast<uint32_t>(PartsOf(group));
+      const uint32_t parts = PartsOf(group);
       if (part >= parts) {
         part -= parts;
         continue;
       }
-      const int64_t rows = (group.rows + parts - 1) / parts, first = rows * part;
+      const int64_t rows = PartRows(group, kLeastPart), first = rows * part;
       return std::make_unique<ParquetScan>(shared_from_this(), std::move(columns), std::move(ids),
                                            Morsel{&file, &group, first, std::min(rows, group.rows - first)}, memory);
     }
