@@ -1,7 +1,6 @@
 """Times of whole suites: the engines take turns at every query, as often as asked; a cell is the median."""
 
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -97,10 +96,6 @@ def text_of(cell: Cell) -> str:
     return f"{cell.median():.3f}" + (" wrong" if cell.wrong else "")
 
 
-def geomean(ratios: list[float]) -> float:
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
 def markdown(table: dict, title: str) -> str:
     engines = list(next(iter(table.values())))
     lines = [f"### {title}", "", f"| query | {' | '.join(engines)} |", "|---|" + "---:|" * len(engines)]
@@ -114,7 +109,7 @@ def markdown(table: dict, title: str) -> str:
         if REFERENCE in engines:
             base = totals[REFERENCE]
             lines.append(f"| total / {REFERENCE} | " + " | ".join(f"{totals[e] / base:.2f}" for e in engines) + " |")
-            means = [geomean([cells[e].median() / cells[REFERENCE].median() for cells in done]) for e in engines]
+            means = [statistics.geometric_mean([cells[e].median() / cells[REFERENCE].median() for cells in done]) for e in engines]
             lines.append(f"| geometric mean / {REFERENCE} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
         if len(done) != len(table):
             lines.append(f"\nTotals and means are over the {len(done)} queries that every engine finished.")
