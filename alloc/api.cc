@@ -148,6 +148,6 @@ int neap_stats(neap_stats_t* stats) {
   return 0;
 }
 
-size_t neap_purge(void) { return StartHeap() ? neap::Releaser::ReclaimNow() : 0; }
+size_t neap_purge(void) { return StartHeap() ? neap::Releaser::ReclaimNow(neap::PurgeCause::kCalled) : 0; }
 
 }  // extern "C"

@@ -10,6 +10,7 @@
 #include "alloc/os.h"
 #include "alloc/rcu.h"
 #include "alloc/release.h"
+#include "alloc/requests.h"
 
 namespace neap {
 namespace {
@@ -59,6 +60,18 @@ size_t RootHeap::DirtyPages() {
   size_t pages = 0;
   for (int node = 0; node < g_node_count; ++node) pages += g_nodes[node]->page_heap.DirtyPages();
   return pages;
+}
+
+StatsNode RootHeap::Read(int node) {
+  StatsNode sum = {};
+  for (const SlabPool& pool : g_nodes[node]->pools) {
+    sum.resident += pool.ledger().resident_pages.load(std::memory_order_relaxed) * kPageSize;
+    sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
+  }
+  const size_t free_runs = g_nodes[node]->page_heap.DirtyPages() * kPageSize;
+  sum.resident += free_runs;
+  sum.dirty += free_runs;
+  return sum;
 }
 
 // ---- The tree.
@@ -236,6 +249,21 @@ void Arena::Unreserve(size_t bytes) {
   ShrinkUpwards(returned);
 }
 
+void Arena::AddClasses(StatsClass* classes) const {
+  ForEachPool([&](const SlabPool& pool) {
+    StatsClass& sum = classes[pool.size_class()];
+    sum.live += pool.ledger().taken_blocks.load(std::memory_order_relaxed) * pool.block_size();
+    sum.resident += pool.ledger().resident_pages.load(std::memory_order_relaxed) * kPageSize;
+    sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
+  });
+  const size_t large = large_bytes_.load(std::memory_order_relaxed);
+  const size_t slack = slack_pages_.load(std::memory_order_relaxed) * kPageSize;
+  StatsClass& sum = classes[kClasses];
+  sum.live += large;
+  sum.resident += large + slack;
+  sum.dirty += slack;
+}
+
 ArenaLedger Arena::Read() const {
   ArenaLedger sum;
   ForEachPool([&](const SlabPool& pool) {
@@ -277,6 +305,7 @@ void* Arena::Allocate(size_t size, size_t alignment) {
   const size_t size_class = AlignedClassOf(size, alignment);
   if (size_class == kClasses) return Large::Allocate(this, size, alignment, false);
   if (!LimitGate::Pass(0)) return nullptr;
+  Requests::Note(size_class, size, kSizeClasses[size_class].size);
   SlabPool* pool = Pool(size_class);
   void* block = nullptr;
   if (pool == nullptr || pool->Take(&block, 1) == 1) return block;

@@ -11,6 +11,7 @@
 #include "alloc/page_heap.h"
 #include "alloc/slab_pool.h"
 #include "alloc/span.h"
+#include "alloc/stats_page.h"
 
 namespace neap {
 
@@ -62,6 +63,8 @@ class Arena {
   size_t overruns() const { return overruns_.load(std::memory_order_relaxed); }
 
   ArenaLedger Read() const;
+  // Adds to the rows of its blocks' classes; blocks in the CPUs' caches count as live.
+  void AddClasses(StatsClass* classes) const;
   // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release
   // lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
@@ -91,7 +94,7 @@ class Arena {
 
   uint16_t id_ = 0;
   Arena* parent_ = nullptr;
-  char name_[kNameBytes] = {};
+  char name_[kNameBytes] = "root";  // until Create names it
   std::atomic<size_t> bound_{SIZE_MAX};
   std::atomic<bool> strict_{false};
   std::atomic<size_t> resident_{0};  // this arena alone
@@ -125,6 +128,7 @@ struct RootHeap {
   static int CurrentNode();
   // Of free runs on every node.
   static size_t DirtyPages();
+  static StatsNode Read(int node);
 };
 
 template <class F>

@@ -23,7 +23,7 @@ constinit neap_consumer* g_first = nullptr;
 constinit uint64_t g_registered = 0;  // ever
 constinit std::atomic<bool> g_thread{false};
 constinit std::atomic<uint64_t> g_wanted{0};
-constinit std::atomic<uint64_t> g_asked{0};
+constinit std::atomic<uint64_t> g_asked{0}, g_asked_bytes{0};
 constinit uint32_t g_bell = 0;
 
 // Every consumer once, in the order of registration, until enough is freed. Unregistering waits for g_calling, so that
@@ -40,6 +40,7 @@ void AskAll(uint64_t wanted) {
     if (consumer == nullptr) return;
     asked = consumer->number;
     g_asked.fetch_add(1, std::memory_order_relaxed);
+    g_asked_bytes.fetch_add(wanted, std::memory_order_relaxed);
     const uint64_t freed = consumer->fn(consumer->context, wanted);
     wanted = freed < wanted ? wanted - freed : 0;
   }
@@ -100,6 +101,7 @@ void Consumers::Wake() {
 }
 
 uint64_t Consumers::Asked() { return g_asked.load(std::memory_order_relaxed); }
+uint64_t Consumers::Wanted() { return g_asked_bytes.load(std::memory_order_relaxed); }
 
 Mutex& Consumers::lock() { return g_lock; }
 

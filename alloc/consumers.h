@@ -16,7 +16,8 @@ class Consumers {
   static void Unregister(neap_consumer* consumer);
   // `wanted` bytes are missing. Returns at once; nothing happens where nobody is registered.
   static void Ask(uint64_t wanted);
-  static uint64_t Asked();
+  static uint64_t Asked();   // callbacks, since the start
+  static uint64_t Wanted();  // bytes that they were asked for
   static Mutex& lock();
   static void Wake();
   static void ForgetInChild();

@@ -239,7 +239,7 @@ size_t TakeFromSlabs(size_t size_class, void** blocks, size_t count) {
   SlabPool* pool = Arena::Root().Pool(size_class);
   const size_t taken = pool->Take(blocks, count);
   if (taken > 0) return taken;
-  Releaser::ReclaimNow();
+  Releaser::ReclaimNow(PurgeCause::kNoMemory);
   return pool->Take(blocks, 1);
 }
 
@@ -369,18 +369,22 @@ size_t CpuCaches::Drain(Which which, size_t size_class) {
   return bytes;
 }
 
-size_t CpuCaches::CachedBytes() {
-  size_t bytes = 0;
+size_t CpuCaches::CachedBytes(size_t size_class) {
+  size_t blocks = 0;
   for (size_t number = 0; number < g_count; ++number) {
     const Cache& cache = caches_[number];
     if (cache.slots == nullptr) continue;
-    for (size_t c = 0; c < kCachedClasses; ++c) {
-      // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
-      const ptrdiff_t height = Atomic(Header(number, c).top).load(std::memory_order_relaxed) - cache.Bottom(c);
-      if (height > 0 && height <= kSizeClasses[c].cache_slots)
-        bytes += static_cast<size_t>(height) * kSizeClasses[c].size;
-    }
+    // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
+    const ptrdiff_t height =
+        Atomic(Header(number, size_class).top).load(std::memory_order_relaxed) - cache.Bottom(size_class);
+    if (height > 0 && height <= kSizeClasses[size_class].cache_slots) blocks += static_cast<size_t>(height);
   }
+  return blocks * kSizeClasses[size_class].size;
+}
+
+size_t CpuCaches::CachedBytes() {
+  size_t bytes = 0;
+  for (size_t c = 0; c < kCachedClasses; ++c) bytes += CachedBytes(c);
   return bytes;
 }
 

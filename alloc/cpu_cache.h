@@ -38,6 +38,7 @@ class CpuCaches {
   enum class Which { kAll, kIdle, kClass };
   static size_t Drain(Which which, size_t size_class = 0);
   static size_t CachedBytes();
+  static size_t CachedBytes(size_t size_class);
 
   // Around fork: empties the caches and keeps them stopped, so that the child's copy is consistent.
   static void StopForFork();

@@ -14,6 +14,7 @@
 #include "alloc/misuse.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
+#include "alloc/requests.h"
 #include "alloc/scope.h"
 #include "alloc/stats_page.h"
 
@@ -41,10 +42,13 @@ constinit std::atomic<bool> g_started{false};
   return true;
 }
 
-void* AllocateFromClass(size_t size_class) {
-  if (size_class >= kCachedClasses) return CpuCaches::TakeUncached(size_class);
-  void* block = CpuCaches::Pop(size_class);
-  if (block == nullptr) block = CpuCaches::Refill(size_class);
+void* AllocateFromClass(size_t size_class, size_t size) {
+  void* block = size_class < kCachedClasses ? CpuCaches::Pop(size_class) : nullptr;
+  if (block == nullptr) {
+    Requests::Note(size_class, size, kSizeClasses[size_class].size);
+    if (size_class >= kCachedClasses) return CpuCaches::TakeUncached(size_class);
+    block = CpuCaches::Refill(size_class);
+  }
   if (block != nullptr) SetMark(block, nullptr);
   return block;
 }
@@ -108,7 +112,7 @@ Arena& CurrentArena() {
 void* AllocateBlock(Arena& arena, size_t size, size_t alignment, bool zeroed) {
   const size_t size_class = AlignedClassOf(size, alignment);
   if (size_class == kClasses) return Large::Allocate(&arena, size, alignment, zeroed);
-  return arena.IsRoot() ? AllocateFromClass(size_class) : arena.Allocate(size, alignment);
+  return arena.IsRoot() ? AllocateFromClass(size_class, size) : arena.Allocate(size, alignment);
 }
 
 void FreeBlock(void* block) {
@@ -306,7 +310,7 @@ size_t UsableSize(const void* block) {
   return Hardened::On() ? Hardened::RequestedSize(block, block_size) : block_size;
 }
 
-bool Trim() { return StartHeap() && Releaser::ReclaimNow() > 0; }
+bool Trim() { return StartHeap() && Releaser::ReclaimNow(PurgeCause::kCalled) > 0; }
 
 Mutex& ForkLocks::Start() { return g_start_lock; }
 

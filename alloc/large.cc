@@ -17,6 +17,7 @@
 #include "alloc/page_heap.h"
 #include "alloc/regret.h"
 #include "alloc/release.h"
+#include "alloc/requests.h"
 
 namespace neap {
 namespace {
@@ -141,6 +142,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   if (TooLarge(size) || alignment > kLargestAlignment) return nullptr;
   const size_t bytes = size == 0 ? kPageSize : RoundToPages(size);
   const size_t granules = GranulesFor(bytes);
+  Requests::Note(Requests::kLarge, size, bytes);
   if (!LimitGate::Pass(bytes)) return nullptr;
   const bool huge = bytes >= kHugeBlock && LimitGate::Ample() && HugePages::FairForBlocks();
   const size_t preferred = huge && alignment < kHugePage ? kHugePage : alignment;
@@ -157,7 +159,7 @@ void* Large::Allocate(Arena* arena, size_t size, size_t alignment, bool zeroed) 
   };
   size_t first = HeapOf(span).Allocate(granules, in_granules(preferred));
   if (first == PageMap::kNone) {  // no address space: clean and dirty runs may join
-    Releaser::ReclaimNow();
+    Releaser::ReclaimNow(PurgeCause::kNoMemory);
     first = HeapOf(span).Allocate(granules, in_granules(alignment));
   }
   if (first == PageMap::kNone) {

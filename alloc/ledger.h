@@ -6,6 +6,7 @@
 namespace neap {
 
 Ledger ReadLedger();
+void ReadTables(StatsTables& tables);
 
 // Its sum, by three figures that are kept as sums.
 uint64_t ResidentBytes();

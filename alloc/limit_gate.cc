@@ -93,7 +93,7 @@ bool LimitGate::PassSlow(size_t bytes) {
   // The reading leaves out what huge pages hoard, which the kernel could free but does not before it kills.
   if (!Spares(HugePages::HoardedBytes())) Releaser::SplitHugePages();
   if (level > 0 || headroom < bytes) {
-    Releaser::ReclaimNow();
+    Releaser::ReclaimNow(PurgeCause::kLimit);
     level = Refresh();
     headroom = g_headroom.load(std::memory_order_relaxed);
     if (level > 0) {
@@ -110,7 +110,7 @@ bool LimitGate::HasRoomFor(size_t bytes) {
   const uint64_t grown = grown_.load(std::memory_order_relaxed);
   headroom = headroom > grown ? headroom - grown : 0;
   if (headroom > bytes + LowMarkBytes()) return true;
-  Releaser::ReclaimNow();
+  Releaser::ReclaimNow(PurgeCause::kLimit);
   Refresh();
   return g_headroom.load(std::memory_order_relaxed) > bytes + LowMarkBytes();
 }

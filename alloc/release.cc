@@ -36,7 +36,9 @@ constexpr size_t kIdleCache = 64 << 10;  // bytes in CPU caches that are not wor
 constinit Mutex g_lock;  // the batch, and that each page is on its way back once
 constinit ReleaseBatch g_batch;
 constinit Decay g_decay;
-constinit std::atomic<uint64_t> g_released{0}, g_purges{0};
+constinit std::atomic<uint64_t> g_released{0};
+constinit std::atomic<uint64_t> g_purges[kPurgeCauses] = {}, g_purged[kPurgeCauses] = {};
+constinit std::atomic<uint32_t> g_decay_ms{Decay::kShortestMs};
 
 enum ThreadState : uint32_t { kNone, kStarting, kRunning, kSleeping, kRefused };
 constinit std::atomic<uint32_t> g_thread{kNone};
@@ -78,11 +80,18 @@ void Run(void*) {
   }
 }
 
+// at_rest: nothing may be published for long, so that the tables are to be those of this ledger.
+void PublishNow(bool at_rest) {
+  const uint64_t now_ns = Os::RealtimeNs();
+  PublishLedger(ReadLedger(), now_ns);
+  if (at_rest || TablesAreDue(now_ns)) PublishTables(ReadTables, Arena::Count(), now_ns);
+}
+
 void AnswerShrinkOrder() {
   uint64_t target = 0;
   uint32_t number = 0;
   if (!ShrinkRequested(&target, &number)) return;
-  const size_t freed = Releaser::ReclaimNow();
+  const size_t freed = Releaser::ReclaimNow(PurgeCause::kOrdered);
   LimitGate::Refresh();
   const Ledger ledger = ReadLedger();
   if (ledger.anon > target) Consumers::Ask(ledger.anon - target);
@@ -102,7 +111,13 @@ void NoteReleased(size_t bytes) { g_released.fetch_add(bytes, std::memory_order_
 
 Mutex& Releaser::lock() { return g_lock; }
 uint64_t Releaser::ReleasedBytes() { return g_released.load(std::memory_order_relaxed); }
-uint64_t Releaser::Purges() { return g_purges.load(std::memory_order_relaxed); }
+uint64_t Releaser::Purges(PurgeCause cause) {
+  return g_purges[static_cast<uint32_t>(cause)].load(std::memory_order_relaxed);
+}
+uint64_t Releaser::PurgedBytes(PurgeCause cause) {
+  return g_purged[static_cast<uint32_t>(cause)].load(std::memory_order_relaxed);
+}
+uint32_t Releaser::DecayMs() { return g_decay_ms.load(std::memory_order_relaxed); }
 
 size_t Releaser::ReleaseAt(uint32_t cutoff_ms, size_t most) {
   size_t released = 0;
@@ -152,11 +167,12 @@ void Releaser::ReturnSlabs(Arena* arena) {
   NoteReleased(arena->ReturnSlabs(g_batch));
 }
 
-size_t Releaser::ReclaimNow() {
-  g_purges.fetch_add(1, std::memory_order_relaxed);
+size_t Releaser::ReclaimNow(PurgeCause cause) {
   Hardened::EmptyQuarantine();
   CpuCaches::Drain(CpuCaches::Which::kAll);
   const size_t released = ReleaseAt(NowMs());
+  g_purges[static_cast<uint32_t>(cause)].fetch_add(1, std::memory_order_relaxed);
+  g_purged[static_cast<uint32_t>(cause)].fetch_add(released, std::memory_order_relaxed);
   SplitHugePages();
   return released;
 }
@@ -192,6 +208,7 @@ bool Releaser::TickLocked() {
   }
   Ledger ledger = ReadLedger();
   const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), level});
+  g_decay_ms.store(age, std::memory_order_relaxed);
   uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
   if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0 || !HugePages::InUse())
     burst_ms = 0;
@@ -210,13 +227,14 @@ bool Releaser::TickLocked() {
     if (view.headroom < mark) Consumers::Ask(mark - view.headroom);
   }
   AnswerShrinkOrder();
-  PublishLedger(ReadLedger(), Os::RealtimeNs());
   bool to_split = false;
   if (ledger.dirty == 0 || !LimitGate::Spares(HugePages::HoardedBytes())) {
     MutexLock release(g_lock);
     to_split = HugePages::SplitSome();
   }
-  return noted > 0 || ledger.dirty > 0 || to_split || CpuCaches::CachedBytes() > kIdleCache;
+  const bool again = noted > 0 || ledger.dirty > 0 || to_split || CpuCaches::CachedBytes() > kIdleCache;
+  PublishNow(!again);
+  return again;
 }
 
 void Releaser::PokeSlow() {
@@ -259,7 +277,7 @@ void Releaser::WatchFirstThread() {
 }
 
 void Releaser::Publish() {
-  if (OpenStatsPage(Config::stats_prefix())) PublishLedger(ReadLedger(), Os::RealtimeNs());
+  if (OpenStatsPage(Config::stats_prefix())) PublishNow(Ending());
 }
 
 void Releaser::ForgetInChild() {

@@ -13,6 +13,7 @@
 #include "alloc/lock.h"
 #include "alloc/os.h"
 #include "alloc/size_classes.h"
+#include "alloc/stats_page.h"
 
 namespace neap {
 
@@ -62,12 +63,14 @@ class Releaser {
   // The dirty pages of a run that the caller owns.
   static void ReleaseRun(size_t first, size_t granules);
   // Everything that holds no live block, the caches included.
-  static size_t ReclaimNow();
+  static size_t ReclaimNow(PurgeCause cause);
   // All of which a part has been given back.
   static void SplitHugePages();
 
   static uint64_t ReleasedBytes();
-  static uint64_t Purges();
+  static uint64_t Purges(PurgeCause cause);
+  static uint64_t PurgedBytes(PurgeCause cause);
+  static uint32_t DecayMs();
 
   // Puts the ledger as it is now into the page of statistics, and makes that page first.
   static void Publish();

@@ -5,18 +5,22 @@
 #include <stddef.h>
 #include <string.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "alloc/cpu_cache.h"
 #include "alloc/os.h"
 #include "alloc/stats_files.h"
+#include "alloc/stats_history.h"
 
 namespace neap {
 namespace {
 
 constexpr size_t kPathBytes = 512;
 constexpr uint64_t kNsPerMs = 1'000'000;
-constexpr uint64_t kMsPerSample = 1'000;
+constexpr uint64_t kMsPerTables = 1'000;
+// What every page has from the start: all up to the root arena's row.
+constexpr size_t kFirstBytes = offsetof(StatsPage, tables.arena) + sizeof(StatsArena);
 
 enum class State : uint32_t { kNone, kOpen, kFailed, kClosed };
 
@@ -129,24 +133,6 @@ void RaisePeaks(LedgerPeaks& peak, const Ledger& ledger) {
   if (ledger.headroom < peak.lowest_headroom) peak.lowest_headroom = ledger.headroom;
 }
 
-void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {
-  if (page.history_next > 0) {
-    // A clock that was set back must not stop the history for as long as it was set back.
-    uint64_t last = page.history[(page.history_next - 1) % kStatsHistory].time_ms;
-    if (now_ms >= last && now_ms - last < kMsPerSample) return;
-  }
-  StatsSample& next = page.history[page.history_next % kStatsHistory];
-  // The first to touch a page of the file has it reserved: a full file system must refuse, not kill.
-  if (page.history_next < kStatsHistory && !Os::Populate(&next, sizeof(next))) return;
-  next = {.time_ms = now_ms,
-          .live = ledger.live,
-          .resident = ledger.Resident(),
-          .anon = ledger.anon,
-          .limit = ledger.limit,
-          .headroom = ledger.headroom};
-  ++page.history_next;
-}
-
 void RetirePage() {
   std::atomic_ref(writer.page->exited).store(1, std::memory_order_release);
   if (!writer.file_stays) Os::UnlinkFile(writer.path);
@@ -157,10 +143,7 @@ StatsPage* OpenPage() { return writer.state.load(std::memory_order_acquire) == S
 // A page where a prefix asks for it, and where that cannot be had (the process changed its user or its root) the
 // default.
 bool MapPage(const char* prefix, const ProcessImage& process) {
-  auto map = [] {
-    return static_cast<StatsPage*>(
-        Os::MapSharedFile(writer.path, sizeof(StatsPage), offsetof(StatsPage, history) + sizeof(StatsSample)));
-  };
+  auto map = [] { return static_cast<StatsPage*>(Os::MapSharedFile(writer.path, sizeof(StatsPage), kFirstBytes)); };
   if (prefix != nullptr && *prefix != 0 && BuildPath(prefix, process)) {
     writer.page = map();
     writer.file_stays = writer.page != nullptr;
@@ -218,10 +201,28 @@ void PublishLedger(const Ledger& ledger, uint64_t now_ns) {
   if (!update.Allowed()) return;
   StatsPage& page = *writer.page;
   Revision revision(&page);
-  page.now = ledger;
   page.update_ms = now_ns / kNsPerMs;
+  AddEvents(page, page.now, ledger, page.update_ms);
+  page.now = ledger;
   RaisePeaks(page.peak, ledger);
   AddSample(page, ledger, page.update_ms);
+}
+
+bool TablesAreDue(uint64_t now_ns) {
+  const StatsPage* page = OpenPage();
+  if (page == nullptr) return false;
+  const uint64_t now_ms = now_ns / kNsPerMs;
+  return now_ms < page->tables_ms || now_ms - page->tables_ms >= kMsPerTables;
+}
+
+void PublishTables(void (*read)(StatsTables&), size_t arenas, uint64_t now_ns) {
+  Update update;
+  if (!update.Allowed()) return;
+  const size_t rows = std::min<size_t>(arenas, kStatsArenas);
+  if (!Os::Populate(writer.page->tables.arena, rows * sizeof(StatsArena))) return;
+  Revision revision(writer.page);
+  read(writer.page->tables);
+  writer.page->tables_ms = now_ns / kNsPerMs;
 }
 
 uint32_t* Doorbell() {

@@ -6,21 +6,37 @@
 // its reader; the default is /dev/shm/neap: a normal exit removes the file, and stats_files.h says which others go. PID
 // is as the process itself sees it.
 //
-// The file is as long as StatsPage, but only what is used of it takes memory: a page of 4 KiB in the first minute.
+// The file is as long as StatsPage, but only what is used of it takes memory: 16 KiB in the first half minute.
 //
 // A reader takes `sequence` before and after copying and tries again if it was odd or changed; a page whose writer died
 // in the middle of an update keeps an odd sequence for ever, and is then taken as it is.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <string_view>
 
+#include "alloc/size_classes.h"
+
 namespace neap {
 
-inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0003;  // "NEAP" and the layout's version
-inline constexpr uint32_t kStatsHistory = 600;
+inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0004;  // "NEAP" and the layout's version
+inline constexpr uint32_t kStatsSeconds = 600;
+inline constexpr uint32_t kStatsTens = 360;
+inline constexpr uint32_t kStatsEvents = 256;
+inline constexpr uint32_t kStatsArenas = 64;
+inline constexpr uint32_t kStatsNodes = 8;
 inline constexpr char kStatsDefaultPrefix[] = "/dev/shm/neap";
+
+// Why everything without a live block was given back at once.
+enum class PurgeCause : uint32_t {
+  kLimit,     // headroom was short
+  kCalled,    // neap_purge, malloc_trim
+  kOrdered,   // neap shrink
+  kNoMemory,  // the kernel had none, or no address space
+};
+inline constexpr uint32_t kPurgeCauses = 4;
 
 // One reading of the ledger. Bytes, unless said otherwise.
 struct Ledger {
@@ -28,20 +44,23 @@ struct Ledger {
   uint64_t cached;
   uint64_t dirty;
   uint64_t metadata;
-  uint64_t foreign;        // 0 until the first reading of the kernel's figures
-  uint64_t anon;           // of the process, from the kernel
-  uint64_t limit;          // UINT64_MAX: none
-  uint64_t headroom;       // UINT64_MAX: no limit
-  uint64_t cgroup_used;    // what the kernel could not reclaim in the cgroup that binds
-  uint64_t released;       // since the start
-  uint64_t regret;         // since the start
-  uint64_t purges;         // synchronous ones, since the start
-  uint64_t callbacks;      // since the start
-  uint64_t limit_changes;  // since the start
-  uint64_t overruns;       // soft allocations past a bound, since the start
-  uint32_t level;          // 0 ample, 1 low, 2 critical
+  uint64_t foreign;               // 0 until the first reading of the kernel's figures
+  uint64_t anon;                  // of the process, from the kernel
+  uint64_t limit;                 // UINT64_MAX: none
+  uint64_t headroom;              // UINT64_MAX: no limit
+  uint64_t cgroup_used;           // what the kernel could not reclaim in the cgroup that binds
+  uint64_t released;              // since the start
+  uint64_t regret;                // since the start
+  uint64_t purges[kPurgeCauses];  // synchronous ones, since the start
+  uint64_t purged[kPurgeCauses];  // bytes that they gave back
+  uint64_t callbacks;             // consumers asked to free memory, since the start
+  uint64_t wanted;                // bytes that they were asked for
+  uint64_t limit_changes;         // since the start
+  uint64_t overruns;              // soft allocations past a bound, since the start
+  uint32_t level;                 // 0 ample, 1 low, 2 critical
   uint32_t arenas;
   uint32_t stall_permille;  // share of the time in which a task of that cgroup waited for memory; 0 on cgroup v1
+  uint32_t decay_ms;        // how long a dirty page is kept
 
   uint64_t Resident() const { return live + cached + dirty + metadata; }
 };
@@ -52,9 +71,66 @@ struct LedgerPeaks {
   uint64_t lowest_headroom;  // UINT64_MAX: never a limit
 };
 
+// What the history keeps of a reading.
 struct StatsSample {
   uint64_t time_ms;  // CLOCK_REALTIME
-  uint64_t live, resident, anon, limit, headroom;
+  uint64_t live, cached, dirty, metadata, foreign, anon, limit, headroom, cgroup_used, released, regret;
+  uint32_t level, stall_permille, decay_ms;
+
+  uint64_t Resident() const { return live + cached + dirty + metadata; }
+};
+
+// A ring: `next` counts all that were ever put in; the last is of[(next - 1) % kCount].
+template <class T, uint32_t kCount>
+struct StatsRing {
+  uint32_t next;
+  T of[kCount];
+
+  uint32_t size() const { return next < kCount ? next : kCount; }
+  // 0: the oldest that is left.
+  const T& at(uint32_t i) const { return of[(next - size() + i) % kCount]; }
+};
+
+enum class StatsEventKind : uint32_t {
+  kLimit,  // the limit changed: from, to
+  kLevel,  // of pressure: from, to
+  kPurge,  // bytes given back; `cause` is a PurgeCause
+  kAsked,  // consumers were asked for so many bytes
+};
+
+// Two of a kind and cause within a second are one.
+struct StatsEvent {
+  uint64_t time_ms;  // CLOCK_REALTIME, of the first
+  StatsEventKind kind;
+  uint32_t cause;
+  uint64_t count;
+  uint64_t from;   // 0 where it has none
+  uint64_t value;  // to, or the bytes of all
+};
+
+// Of all arenas; `live` leaves out what the CPUs' caches hold.
+struct StatsClass {
+  uint64_t live, resident, dirty;
+  uint64_t requested;  // what the program asked for of `live`, estimated from a sample of requests
+};
+
+struct StatsArena {
+  char name[48];  // cut
+  uint32_t id, parent;
+  uint64_t live, cached, dirty;             // this arena alone
+  uint64_t charged, peak, bound, overruns;  // with all below; UINT64_MAX: no bound
+};
+
+struct StatsNode {
+  uint64_t resident, dirty;  // of the root arena's slabs and of free runs; larger blocks are where they were touched
+};
+
+// Where the memory is: read about once a second.
+struct StatsTables {
+  uint32_t arenas, nodes;               // rows that are used
+  StatsNode node[kStatsNodes];          // the first ones, where there are more
+  StatsClass size_class[kClasses + 1];  // the last: larger blocks
+  StatsArena arena[kStatsArenas];       // the root, then the largest
 };
 
 struct StatsPage {
@@ -80,9 +156,12 @@ struct StatsPage {
   uint32_t shrink_request;
   uint32_t shrink_done;  // a futex word, shared
   uint64_t shrink_freed;
-  uint32_t doorbell;      // a futex word, shared: wakes the release thread
-  uint32_t history_next;  // readings ever put into the ring; the last is history[(history_next - 1) % kStatsHistory]
-  StatsSample history[kStatsHistory];  // at most one a second
+  uint32_t doorbell;   // a futex word, shared: wakes the release thread
+  uint64_t tables_ms;  // CLOCK_REALTIME of their last update; 0: none yet
+  StatsTables tables;
+  StatsRing<StatsEvent, kStatsEvents> events;
+  StatsRing<StatsSample, kStatsSeconds> seconds;  // at most one a second: ten minutes of activity
+  StatsRing<StatsSample, kStatsTens> tens;  // of every ten seconds the reading with the most anonymous memory: an hour
 };
 
 // ---- The writer, one a process. Each call may come from any thread; two updates at once: the later one is dropped.
@@ -96,6 +175,11 @@ void PublishCgroup(std::string_view path);
 
 // now_ns: Os::RealtimeNs().
 void PublishLedger(const Ledger& ledger, uint64_t now_ns);
+
+// Whether the tables are a second old.
+bool TablesAreDue(uint64_t now_ns);
+// Fills them in place by `read`, which allocates nothing and writes at most so many rows of arenas.
+void PublishTables(void (*read)(StatsTables&), size_t arenas, uint64_t now_ns);
 
 // The word to sleep on (shared), null without a page. Read it before looking for work, so that no ring is missed.
 uint32_t* Doorbell();

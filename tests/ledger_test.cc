@@ -169,6 +169,30 @@ void ExpectTheEquation(size_t live, bool trimmed) {
     }
   }
   EXPECT_EQ(Arena::Root().charged(), charged);
+
+  // The tables are the same figures by class and by arena.
+  static StatsTables tables;
+  ReadTables(tables);
+  StatsClass classes = {};
+  for (const StatsClass& row : tables.size_class) {
+    classes.live += row.live;
+    classes.resident += row.resident;
+    classes.dirty += row.dirty;
+    EXPECT_LE(row.requested, row.live);
+  }
+  StatsArena arenas = {};
+  for (uint32_t i = 0; i < tables.arenas; ++i) {
+    arenas.live += tables.arena[i].live;
+    arenas.cached += tables.arena[i].cached;
+    arenas.dirty += tables.arena[i].dirty;
+  }
+  const size_t free_runs = RootHeap::DirtyPages() * kPageSize;
+  EXPECT_EQ(classes.live, live);
+  EXPECT_EQ(arenas.live, live);
+  EXPECT_EQ(arenas.cached, ledger.cached);
+  EXPECT_EQ(arenas.dirty + free_runs, ledger.dirty);
+  EXPECT_EQ(classes.dirty + free_runs, ledger.dirty);
+  EXPECT_EQ(classes.resident + free_runs, ledger.live + ledger.cached + ledger.dirty);
 }
 
 class LedgerTest : public ::testing::TestWithParam<unsigned> {};
@@ -213,6 +237,19 @@ TEST(Ledger, CachedBytesAreCachedNotLive) {
   ledger = ReadLedger();
   EXPECT_EQ(ledger.cached, 0u);
   EXPECT_EQ(ledger.dirty, kPageSize);
+}
+
+TEST(Ledger, RequestedIsEstimatedFromWhatWasAskedFor) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 2000; ++i) blocks.push_back(Allocate(40'000));  // in blocks of 40,960
+  for (int i = 0; i < 20; ++i) blocks.push_back(Allocate(300'001));   // in 74 pages
+  static StatsTables tables;
+  ReadTables(tables);
+  const auto near = [](uint64_t figure, uint64_t wanted) { return figure > wanted / 100 * 99 && figure <= wanted; };
+  EXPECT_TRUE(near(tables.size_class[ClassOf(40'000)].requested, 2000 * 40'000));
+  EXPECT_TRUE(near(tables.size_class[kClasses].requested, 20 * 300'001));
+  for (void* block : blocks) Free(block);
+  Trim();
 }
 
 // Other threads at work: readings need not be exact, and are never absurd.

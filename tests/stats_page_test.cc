@@ -151,23 +151,85 @@ TEST_F(StatsPageTest, PeaksAreEachFiguresOwnAndHeadroomHasALowest) {
 TEST_F(StatsPageTest, HistoryHasOneSampleASecondAndKeepsTheLatest) {
   StatsPage& page = Open();
   for (uint64_t i = 0; i < 4; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs / 2);
-  EXPECT_EQ(page.history_next, 2u);
-  EXPECT_EQ(page.history[0].live, 0u);
-  EXPECT_EQ(page.history[1].live, 2u);
-  EXPECT_EQ(page.history[1].resident, 8u);
-  EXPECT_EQ(page.history[1].time_ms, kStartNs / 1'000'000 + 1000);
-  for (uint64_t i = 2; i < kStatsHistory + 2; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
-  EXPECT_EQ(page.history_next, kStatsHistory + 2);
-  EXPECT_EQ(page.history[0].live, kStatsHistory);
-  EXPECT_EQ(page.history[1].live, kStatsHistory + 1);
-  EXPECT_EQ(page.history[2].live, 2u);
+  EXPECT_EQ(page.seconds.next, 2u);
+  EXPECT_EQ(page.seconds.at(0).live, 0u);
+  EXPECT_EQ(page.seconds.at(1).live, 2u);
+  EXPECT_EQ(page.seconds.at(1).Resident(), 8u);
+  EXPECT_EQ(page.seconds.at(1).time_ms, kStartNs / 1'000'000 + 1000);
+  for (uint64_t i = 2; i < kStatsSeconds + 2; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
+  EXPECT_EQ(page.seconds.next, kStatsSeconds + 2);
+  EXPECT_EQ(page.seconds.at(0).live, 2u);
+  EXPECT_EQ(page.seconds.at(kStatsSeconds - 1).live, kStatsSeconds + 1);
+}
+
+TEST_F(StatsPageTest, OfTenSecondsTheHighestReadingIsKeptForAnHour) {
+  StatsPage& page = Open();
+  const uint64_t figures[] = {3, 9, 4, 1, 7};  // two seconds apart: one round ten seconds
+  for (uint64_t i = 0; i < 5; ++i) PublishLedger(LedgerOf(figures[i]), kStartNs + i * 2 * kSecondNs);
+  EXPECT_EQ(page.tens.next, 1u);
+  EXPECT_EQ(page.tens.at(0).live, 9u);
+  EXPECT_EQ(page.tens.at(0).time_ms, kStartNs / 1'000'000 + 2000);
+  for (uint64_t i = 1; i <= kStatsTens; ++i) PublishLedger(LedgerOf(i), kStartNs + i * 10 * kSecondNs);
+  EXPECT_EQ(page.tens.next, kStatsTens + 1);
+  EXPECT_EQ(page.tens.at(0).live, 1u);
+  EXPECT_EQ(page.tens.at(kStatsTens - 1).live, kStatsTens);
+}
+
+TEST_F(StatsPageTest, EventsAreToldByTwoReadingsAndThoseOfASecondAreOne) {
+  StatsPage& page = Open();
+  Ledger ledger = LedgerOf(10);
+  ledger.limit = UINT64_MAX;
+  PublishLedger(ledger, kStartNs);
+  EXPECT_EQ(page.events.next, 0u);
+  ledger.limit = 500;
+  ledger.level = 2;
+  PublishLedger(ledger, kStartNs + kSecondNs);
+  for (int i = 0; i < 3; ++i) {
+    ledger.purges[static_cast<size_t>(PurgeCause::kLimit)] += 1;
+    ledger.purged[static_cast<size_t>(PurgeCause::kLimit)] += 40;
+    PublishLedger(ledger, kStartNs + 2 * kSecondNs + static_cast<uint64_t>(i));
+  }
+  ledger.callbacks = 1;
+  ledger.wanted = 77;
+  ledger.purges[static_cast<size_t>(PurgeCause::kOrdered)] = 1;
+  PublishLedger(ledger, kStartNs + 9 * kSecondNs);
+  ASSERT_EQ(page.events.size(), 5u);
+  const auto is = [&](uint32_t i, StatsEventKind kind, uint32_t cause, uint64_t count, uint64_t from, uint64_t value) {
+    const StatsEvent& event = page.events.at(i);
+    EXPECT_EQ(event.kind, kind) << i;
+    EXPECT_EQ(event.cause, cause) << i;
+    EXPECT_EQ(event.count, count) << i;
+    EXPECT_EQ(event.from, from) << i;
+    EXPECT_EQ(event.value, value) << i;
+  };
+  is(0, StatsEventKind::kLimit, 0, 1, UINT64_MAX, 500);
+  is(1, StatsEventKind::kLevel, 0, 1, 0, 2);
+  is(2, StatsEventKind::kPurge, static_cast<uint32_t>(PurgeCause::kLimit), 3, 0, 120);
+  is(3, StatsEventKind::kPurge, static_cast<uint32_t>(PurgeCause::kOrdered), 1, 0, 0);
+  is(4, StatsEventKind::kAsked, 0, 1, 0, 77);
+  EXPECT_EQ(page.events.at(2).time_ms, kStartNs / 1'000'000 + 2000);
+}
+
+TEST_F(StatsPageTest, TablesAreReadOnceASecond) {
+  StatsPage& page = Open();
+  const auto read = [](StatsTables& tables) {
+    tables.arenas = kStatsArenas;
+    tables.arena[kStatsArenas - 1].live = 5;
+  };
+  EXPECT_TRUE(TablesAreDue(kStartNs));
+  PublishTables(read, kStatsArenas + 9, kStartNs);
+  EXPECT_EQ(page.tables.arena[kStatsArenas - 1].live, 5u);
+  EXPECT_EQ(page.tables_ms, kStartNs / 1'000'000);
+  EXPECT_FALSE(TablesAreDue(kStartNs + kSecondNs / 2));
+  EXPECT_TRUE(TablesAreDue(kStartNs + kSecondNs));
+  EXPECT_TRUE(TablesAreDue(kStartNs - kSecondNs));
 }
 
 TEST_F(StatsPageTest, HistoryGoesOnWhenTheClockIsSetBack) {
   StatsPage& page = Open();
   PublishLedger(LedgerOf(1), kStartNs);
   PublishLedger(LedgerOf(2), kStartNs - 3600 * kSecondNs);
-  EXPECT_EQ(page.history_next, 2u);
+  EXPECT_EQ(page.seconds.next, 2u);
 }
 
 TEST_F(StatsPageTest, ReaderThatMindsTheSequenceNeverSeesAMixture) {
@@ -286,12 +348,14 @@ TEST_F(StatsPageTest, TakesMemoryForWhatIsUsedAlone) {
     return static_cast<size_t>(status.st_blocks) * 512;
   };
   for (uint64_t i = 0; i < 60; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
-  EXPECT_EQ(page.history_next, 60u);
-  EXPECT_EQ(taken(), 4096u);
+  EXPECT_EQ(page.seconds.next, 60u);
+  // For each of the three rings two pages more than what is written (it begins and ends in one), and two before them.
+  constexpr size_t kPages = (2 + 3 * 2) * 4096;
+  EXPECT_LE(taken(), kPages + 60 * (sizeof(StatsEvent) + sizeof(StatsSample)) + 6 * sizeof(StatsSample));
   for (uint64_t i = 60; i < 200; ++i) PublishLedger(LedgerOf(i), kStartNs + i * kSecondNs);
-  EXPECT_EQ(page.history_next, 200u);
-  EXPECT_EQ(page.history[199].live, 199u);
-  EXPECT_LE(taken(), (offsetof(StatsPage, history) + 200 * sizeof(StatsSample) + 4095) & ~size_t{4095});
+  EXPECT_EQ(page.seconds.next, 200u);
+  EXPECT_EQ(page.seconds.at(199).live, 199u);
+  EXPECT_LE(taken(), kPages + 200 * (sizeof(StatsEvent) + sizeof(StatsSample)) + 20 * sizeof(StatsSample));
 }
 
 // ---- Which files are kept.

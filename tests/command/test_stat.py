@@ -184,7 +184,7 @@ class Refusals(CommandTest):
 
     def test_bad_calls(self):
         self.check(2, "PID is required")
-        self.check(2, "--watch needs a PID", self.folder, "--watch")
+        self.check(3, "not a page of statistics", self.folder, "--watch")
         self.check(2, "--nonsense", os.getpid(), "--nonsense")
 
     def test_files_that_are_no_pages(self):
@@ -192,6 +192,13 @@ class Refusals(CommandTest):
         garbage.write_bytes(os.urandom(1 << 16))
         self.check(3, "not a page of statistics", garbage)
         garbage.write_bytes(b"NEAP")
+        self.check(3, "not a page of statistics", garbage)
+        page = self.folder / "page"
+        program = self.program(NEAP, "run", "--stats", page, "--")
+        program.tell("live 50")
+        program.tell("half")
+        program.end()
+        garbage.write_bytes(page.read_bytes()[:5000])
         self.check(3, "too short", garbage)
         self.check(3, "No such file", self.folder / "missing")
         self.check(3, "not a page of statistics", self.folder)

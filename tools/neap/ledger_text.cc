@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
 
 #include "alloc/pressure.h"
 #include "tools/neap/bytes.h"
@@ -13,6 +16,16 @@ namespace neap::command {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+uint64_t Sum(const uint64_t (&figures)[kPurgeCauses]) {
+  return std::accumulate(std::begin(figures), std::end(figures), uint64_t{0});
+}
+
+std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
+  return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
+}
+
+}  // namespace
 
 const char* LevelName(uint32_t level) {
   switch (static_cast<PressureLevel>(level)) {
@@ -25,12 +38,6 @@ const char* LevelName(uint32_t level) {
   }
   return "unknown";
 }
-
-std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
-  return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
-}
-
-}  // namespace
 
 Json BytesOrNull(uint64_t bytes) { return bytes == kNoLimit ? Json() : Json(bytes); }
 
@@ -77,14 +84,52 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   }
   text += Row(" ", "given back", FormatBytes(now.released),
               fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
-  text += fmt::format("  arenas {}, purges {}, callbacks {}, limit changes {}, overruns {}\n", now.arenas, now.purges,
-                      now.callbacks, now.limit_changes, now.overruns);
+  text += fmt::format("  arenas {}, purges {}, callbacks {}, limit changes {}, overruns {}\n", now.arenas,
+                      Sum(now.purges), now.callbacks, now.limit_changes, now.overruns);
   return text;
+}
+
+std::optional<uint64_t> Requested(const StatsPage& page) {
+  if (page.tables_ms == 0) return std::nullopt;
+  uint64_t sum = 0;
+  for (const StatsClass& row : page.tables.size_class) sum += row.requested;
+  return sum;
+}
+
+Json TablesJson(const StatsPage& page) {
+  const StatsTables& tables = page.tables;
+  Json arenas = Json::array(), classes = Json::array(), nodes = Json::array();
+  for (uint32_t i = 0; i < tables.arenas; ++i) {
+    const StatsArena& row = tables.arena[i];
+    arenas.push_back({{"id", row.id},
+                      {"parent", row.parent},
+                      {"name", Printable(row.name)},
+                      {"live", row.live},
+                      {"cached", row.cached},
+                      {"dirty", row.dirty},
+                      {"charged", row.charged},
+                      {"peak", row.peak},
+                      {"bound", BytesOrNull(row.bound)},
+                      {"overruns", row.overruns}});
+  }
+  for (size_t c = 0; c <= kClasses; ++c) {
+    const StatsClass& row = tables.size_class[c];
+    classes.push_back({{"size", c < kClasses ? Json(kSizeClasses[c].size) : Json()},
+                       {"live", row.live},
+                       {"requested", row.requested},
+                       {"resident", row.resident},
+                       {"dirty", row.dirty}});
+  }
+  for (uint32_t i = 0; i < tables.nodes; ++i) {
+    nodes.push_back({{"resident", tables.node[i].resident}, {"dirty", tables.node[i].dirty}});
+  }
+  return {{"arenas", arenas}, {"size_classes", classes}, {"nodes", nodes}};
 }
 
 Json LedgerJson(const StatsPage& page) {
   const Ledger& now = page.now;
   const LedgerPeaks& peak = page.peak;
+  const std::optional<uint64_t> requested = Requested(page);
   return {
       {"pid", page.pid},
       {"command", Printable(page.command)},
@@ -93,6 +138,7 @@ Json LedgerJson(const StatsPage& page) {
       {"update_ms", page.update_ms},
       {"exited", page.exited != 0},
       {"live", now.live},
+      {"requested", requested ? Json(*requested) : Json()},
       {"cached", now.cached},
       {"dirty", now.dirty},
       {"metadata", now.metadata},
@@ -108,7 +154,7 @@ Json LedgerJson(const StatsPage& page) {
       {"cgroup_used", now.cgroup_used},
       {"released", now.released},
       {"regret", now.regret},
-      {"purges", now.purges},
+      {"purges", Sum(now.purges)},
       {"callbacks", now.callbacks},
       {"limit_changes", now.limit_changes},
       {"overruns", now.overruns},

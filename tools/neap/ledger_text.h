@@ -16,8 +16,12 @@ int64_t Residual(const Ledger& ledger);
 // "40 ms", "0.4 s", "12 s", "3.2 min".
 std::string FormatDuration(uint64_t ms);
 
+const char* LevelName(uint32_t level);
+
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms);
 nlohmann::ordered_json BytesOrNull(uint64_t bytes);  // null for kNoLimit
 nlohmann::ordered_json LedgerJson(const StatsPage& page);
+// Arenas, size classes (the last, of larger blocks, without a size) and NUMA nodes, as they were read last.
+nlohmann::ordered_json TablesJson(const StatsPage& page);
 
 }  // namespace neap::command

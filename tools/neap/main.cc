@@ -36,6 +36,9 @@ int main(int argc, char** argv) {
   int exit_code = kDone;
   AddRun(app, SetAsideAfterDashes(argc, argv), &exit_code);
   AddStat(app, &exit_code);
+  AddTop(app, &exit_code);
+  AddReport(app, &exit_code);
+  AddExport(app, &exit_code);
   AddShrink(app, &exit_code);
   AddDoctor(app, &exit_code);
   AddSql(app);

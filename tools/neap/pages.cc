@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <system_error>
@@ -58,6 +59,17 @@ std::vector<fs::path> FilesWithPrefix(const fs::path& prefix) {
   return files;
 }
 
+// What was never written is not read: that would take memory for it.
+template <class T, uint32_t kCount>
+void CopyRing(StatsRing<T, kCount>& to, const StatsRing<T, kCount>& from) {
+  to.next = __atomic_load_n(&from.next, __ATOMIC_RELAXED);
+  memcpy(to.of, from.of, to.size() * sizeof(T));
+}
+
+bool IsPid(const std::string& text) {
+  return !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == text.npos;
+}
+
 }  // namespace
 
 uint64_t NowMs() {
@@ -87,8 +99,14 @@ std::optional<PageView> PageView::Map(const std::string& path, Access access, ui
   }
   struct stat status {};
   void* memory = MAP_FAILED;
-  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || (inode != 0 && status.st_ino != inode)) {
+  uint64_t magic = 0;
+  const bool is_page = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && (inode == 0 || status.st_ino == inode) &&
+                       pread(fd, &magic, sizeof magic, 0) == sizeof magic && magic >> 32 == kStatsMagic >> 32;
+  if (!is_page) {
     *problem = "not a page of statistics";
+  } else if (magic != kStatsMagic) {
+    *problem = fmt::format("its layout is version {}, this command reads version {}: use the neap of that process",
+                           magic & UINT32_MAX, kStatsMagic & UINT32_MAX);
   } else if (static_cast<size_t>(status.st_size) < sizeof(StatsPage)) {
     *problem = "too short for a page of statistics";
   } else {
@@ -98,14 +116,7 @@ std::optional<PageView> PageView::Map(const std::string& path, Access access, ui
   close(fd);
   if (memory == MAP_FAILED) return std::nullopt;
 
-  PageView view(static_cast<StatsPage*>(memory));
-  uint64_t magic = std::atomic_ref(view.page_->magic).load(std::memory_order_acquire);
-  if (magic == kStatsMagic) return view;
-  *problem = magic >> 32 == kStatsMagic >> 32
-                 ? fmt::format("its layout is version {}, this command reads version {}: use the neap of that process",
-                               magic & UINT32_MAX, kStatsMagic & UINT32_MAX)
-                 : "not a page of statistics";
-  return std::nullopt;
+  return PageView(static_cast<StatsPage*>(memory));
 }
 
 PageView PageView::OfFile(const std::string& path) {
@@ -150,21 +161,50 @@ PageView PageView::OfProcess(pid_t pid, Access access) {
                 fmt::format("{} is not on neap: start it by 'neap run -- CMD', or ask 'neap doctor {}'", pid, pid));
 }
 
+// The page that the last process of this PID left.
+std::optional<PageView> PageOfDead(pid_t pid) {
+  std::optional<PageView> latest;
+  for (const fs::path& file : FilesWithPrefix(fmt::format("{}.{}", kStatsDefaultPrefix, pid))) {
+    try {
+      PageView view = PageView::OfFile(file);
+      if (!latest || view.shared().update_ms > latest->shared().update_ms) latest.emplace(std::move(view));
+    } catch (const Failure&) {  // of another version, or not ours to read
+    }
+  }
+  return latest;
+}
+
+PageView FindPage(const std::string& target) {
+  if (!IsPid(target)) return PageView::OfFile(target);
+  const auto pid = static_cast<pid_t>(std::stol(target));
+  if (ProcessRuns(pid)) return PageView::OfProcess(pid, Access::kRead);
+  if (std::optional<PageView> left = PageOfDead(pid)) return std::move(*left);
+  throw Failure(kNoAccess,
+                fmt::format("there is no process {}, and it left no page in {}: pages stay for {} minutes, in the "
+                            "container where it ran",
+                            pid, fs::path(kStatsDefaultPrefix).parent_path().string(), kStatsKeepMs / 60'000));
+}
+
 StatsPage PageView::Read() const {
   std::atomic_ref<uint32_t> sequence(page_->sequence);
   StatsPage copy{};
   for (int i = 0; i < kReadTries; ++i) {
     uint32_t before = sequence.load(std::memory_order_acquire);
-    // Reading what was never written would take memory for it.
-    size_t samples = std::min(std::atomic_ref(page_->history_next).load(std::memory_order_relaxed), kStatsHistory);
-    memcpy(&copy, page_, offsetof(StatsPage, history) + samples * sizeof(StatsSample));
+    memcpy(&copy, page_, offsetof(StatsPage, tables.arena));
+    memcpy(copy.tables.arena, page_->tables.arena, std::min(copy.tables.arenas, kStatsArenas) * sizeof(StatsArena));
+    CopyRing(copy.events, page_->events);
+    CopyRing(copy.seconds, page_->seconds);
+    CopyRing(copy.tens, page_->tens);
     std::atomic_thread_fence(std::memory_order_acquire);
     if (before % 2 == 0 && sequence.load(std::memory_order_relaxed) == before) break;
     sched_yield();
   }
-  // The texts come from another process.
-  copy.version[sizeof copy.version - 1] = copy.command[sizeof copy.command - 1] = copy.cgroup[sizeof copy.cgroup - 1] =
-      0;
+  // The texts and counts come from another process.
+  const auto end = [](auto& text) { text[sizeof text - 1] = 0; };
+  end(copy.version), end(copy.command), end(copy.cgroup);
+  copy.tables.arenas = std::min(copy.tables.arenas, kStatsArenas);
+  copy.tables.nodes = std::min(copy.tables.nodes, kStatsNodes);
+  for (StatsArena& arena : copy.tables.arena) end(arena.name);
   return copy;
 }
 
@@ -191,6 +231,26 @@ void RunPages::Collect(bool all) {
     }
     Remove(file);
   }
+}
+
+std::vector<StatsPage> RunningPages() {
+  std::vector<StatsPage> pages;
+  const auto take = [&](const fs::path& prefix) {
+    for (const fs::path& file : FilesWithPrefix(prefix)) {
+      try {
+        const PageView view = PageView::OfFile(file);
+        if (view.shared().exited == 0 && WriterRuns(view.shared())) pages.push_back(view.Read());
+      } catch (const Failure&) {  // of another version, not ours to read, or being made
+      }
+    }
+  };
+  take(kStatsDefaultPrefix);
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(kStatsDefaultPrefix).parent_path(), error)) {
+    if (entry.path().filename().string().starts_with("neap-run.")) take(entry.path() / "page");
+  }
+  std::sort(pages.begin(), pages.end(), [](const StatsPage& a, const StatsPage& b) { return a.pid < b.pid; });
+  return pages;
 }
 
 void SavePage(const StatsPage& page, const std::string& path) {

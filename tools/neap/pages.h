@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "alloc/stats_page.h"
 
@@ -38,6 +39,15 @@ class PageView {
 
   StatsPage* page_;
 };
+
+// By PID, of a process that runs or was killed in the last minutes, or by the file's path. Ends the command as
+// PageView's own makers do.
+inline constexpr char kTargetHelp[] =
+    "A process that runs or was killed in the last minutes, by its PID, or the file of a page (neap run --stats)";
+PageView FindPage(const std::string& target);
+
+// Of all processes that run and keep their page in the default place or under a `neap run`, by pid.
+std::vector<StatsPage> RunningPages();
 
 // The page is of a process that runs now.
 bool WriterRuns(const StatsPage& page);

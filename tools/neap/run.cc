@@ -17,6 +17,7 @@
 #include "tools/neap/output.h"
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
+#include "tools/neap/report.h"
 #include "tools/neap/verdict.h"
 
 namespace neap::command {
@@ -27,6 +28,7 @@ namespace fs = std::filesystem;
 struct RunOptions {
   std::string limit;
   std::string stats;
+  std::string report;
   bool json = false;
   std::vector<std::string> command;
 };
@@ -95,6 +97,23 @@ std::unique_ptr<LimitedCgroup> MakeCgroup(const std::string& limit_text, uint64_
   return cgroup;
 }
 
+// What was asked to be left behind. The command has run: its exit code stands, whatever fails here.
+void Keep(const RunOptions& options, const fs::path& page_file, const RunOutcome& outcome) {
+  const auto nothing = [](const std::string& file) {
+    Say(fmt::format("nothing to keep in {}: no process of the command kept a page", file));
+  };
+  try {
+    if (!options.stats.empty()) outcome.page ? SavePage(*outcome.page, page_file) : nothing(options.stats);
+    if (options.report.empty()) return;
+    if (!outcome.page) return nothing(options.report);
+    Story story = Tell(*outcome.page, outcome.page->exited != 0 ? PageState::kEnded : PageState::kGone);
+    story.headline = EndWords(outcome);
+    WriteReport(*outcome.page, story, options.report);
+  } catch (const Failure& failure) {
+    Say(failure.what());
+  }
+}
+
 int Run(const RunOptions& options) {
   ChildPlan plan;
   plan.command = options.command;
@@ -140,13 +159,7 @@ int Run(const RunOptions& options) {
   } else if (outcome.page) {
     outcome.limit = outcome.page->now.limit;
   }
-  if (!options.stats.empty()) {
-    if (outcome.page) {
-      SavePage(*outcome.page, place.prefix());
-    } else {
-      Say(fmt::format("nothing to keep in {}: no process of the command kept a page", options.stats));
-    }
-  }
+  Keep(options, place.prefix(), outcome);
   fmt::print(stderr, "{}\n",
              options.json ? JsonText(OutcomeJson(outcome), JsonLayout::kOneLine) : OutcomeLine(outcome));
   return outcome.end.exit_code;
@@ -160,6 +173,8 @@ void AddRun(CLI::App& app, const std::optional<std::vector<std::string>>& after_
   run->add_option("--limit", options->limit, "Memory limit of its cgroup, such as 1G or 512MiB (powers of two)")
       ->type_name("SIZE");
   run->add_option("--stats", options->stats, "Keep the last page of statistics in this file, for neap stat")
+      ->type_name("FILE");
+  run->add_option("--report", options->report, "Write a report of it to this file, as neap report does")
       ->type_name("FILE");
   run->add_flag("--json", options->json, "The line at the end as JSON (on stderr, as the words are)");
   run->prefix_command();

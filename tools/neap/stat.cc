@@ -11,6 +11,7 @@
 #include "tools/neap/bytes.h"
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
+#include "tools/neap/history.h"
 #include "tools/neap/ledger_text.h"
 #include "tools/neap/output.h"
 #include "tools/neap/pages.h"
@@ -24,10 +25,6 @@ struct StatOptions {
   bool json = false;
   bool watch = false;
 };
-
-bool IsPid(const std::string& text) {
-  return !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == text.npos;
-}
 
 // anon_now: of a process that runs. Foreign memory comes and goes without neap, which sleeps while it has nothing to
 // do.
@@ -44,21 +41,21 @@ void Print(const StatsPage& page, std::optional<uint64_t> anon_now, const StatOp
 }
 
 int Stat(const StatOptions& options) {
-  if (!IsPid(options.target)) {
-    if (options.watch) throw Failure(kBadCall, "--watch needs a PID: a page that was left behind does not change");
-    Print(PageView::OfFile(options.target).Read(), std::nullopt, options);
-    return kDone;
-  }
   RemoveStalePages();
-  pid_t pid = static_cast<pid_t>(std::stol(options.target));
-  PageView view = PageView::OfProcess(pid, Access::kRead);
+  const PageView view = FindPage(options.target);
   StatsPage page = view.Read();
-  Print(page, StatusBytes(pid, "RssAnon"), options);
+  const bool runs = StateOf(page) == PageState::kRuns;
+  const auto pid = static_cast<pid_t>(page.pid);
+  const auto print = [&] { Print(page, runs ? StatusBytes(pid, "RssAnon") : std::nullopt, options); };
+  if (options.watch && !runs) {
+    throw Failure(kBadCall, "--watch needs a process that runs: a page that was left behind does not change");
+  }
+  print();
   while (options.watch && page.exited == 0 && ProcessRuns(pid)) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     page = view.Read();
     if (!options.json) fmt::print("\n");
-    Print(page, StatusBytes(pid, "RssAnon"), options);
+    print();
   }
   return kDone;
 }
@@ -68,9 +65,7 @@ int Stat(const StatOptions& options) {
 void AddStat(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<StatOptions>();
   CLI::App* stat = app.add_subcommand("stat", "One reading of the ledger of a process on neap");
-  stat->add_option("PID", options->target, "A process, or the file of a page left behind (neap run --stats)")
-      ->required()
-      ->type_name("");
+  stat->add_option("PID", options->target, kTargetHelp)->required()->type_name("PID|FILE");
   stat->add_flag("--json", options->json, "As JSON; with --watch one line a reading");
   stat->add_flag("--watch", options->watch, "A reading every second until the process ends");
   stat->footer(

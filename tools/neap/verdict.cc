@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/neap/bytes.h"
+#include "tools/neap/history.h"
 #include "tools/neap/ledger_text.h"
 #include "tools/neap/pages.h"
 
@@ -48,6 +49,7 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
       "at the last reading, {} before, live {}, neap held {} it could have given back, foreign memory {} (JVM heap, "
       "stacks, mmap)",
       FormatDuration(age), FormatBytes(now.live), FormatBytes(held), FormatBytes(now.foreign));
+  if (const std::string growth = GrowthText(page); !growth.empty()) text += "; before it " + growth;
   if (limit == kNoLimit) return text;
   uint64_t unexplained = Headroom(limit, now.Resident() + now.foreign);
   if (unexplained > limit / 10) {
@@ -68,12 +70,7 @@ std::string WhichLimit(const RunOutcome& outcome) {
 }
 
 std::string KillVerdict(const RunOutcome& outcome) {
-  return fmt::format("killed by {}: {}", WhichLimit(outcome), WhoHeldIt(outcome));
-}
-
-std::string EndWords(const ChildEnd& end) {
-  if (end.signal != 0) return fmt::format("ended by signal {} ({})", end.signal, strsignal(end.signal));
-  return fmt::format("exit {}", end.exit_code);
+  return fmt::format("{}: {}", EndWords(outcome), WhoHeldIt(outcome));
 }
 
 std::string Verdict(const RunOutcome& outcome) {
@@ -89,13 +86,20 @@ std::string Verdict(const RunOutcome& outcome) {
 
 }  // namespace
 
+std::string EndWords(const RunOutcome& outcome) {
+  if (outcome.KilledByLimit()) return "killed by " + WhichLimit(outcome);
+  const ChildEnd& end = outcome.end;
+  const std::string how = end.signal != 0 ? fmt::format("ended by signal {} ({})", end.signal, strsignal(end.signal))
+                                          : fmt::format("exit {}", end.exit_code);
+  return fmt::format("{} after {}", how, FormatDuration(end.duration_ms));
+}
+
 std::string OutcomeLine(const RunOutcome& outcome) {
   std::string text = "neap: ";
   if (outcome.KilledByLimit()) {
     text += KillVerdict(outcome);
   } else {
-    text += fmt::format("{} after {}: peak {}", EndWords(outcome.end), FormatDuration(outcome.end.duration_ms),
-                        FormatBytes(Peak(outcome)));
+    text += fmt::format("{}: peak {}", EndWords(outcome), FormatBytes(Peak(outcome)));
     if (outcome.page) {
       text += fmt::format(", live {}, given back {}", FormatBytes(outcome.page->now.live),
                           FormatBytes(outcome.page->now.released));

@@ -31,6 +31,8 @@ struct RunOutcome {
 };
 
 std::string OutcomeLine(const RunOutcome& outcome);
+// How it ended alone: "killed by the limit of 1.0 GiB", "exit 0 after 12 s".
+std::string EndWords(const RunOutcome& outcome);
 nlohmann::ordered_json OutcomeJson(const RunOutcome& outcome);
 
 }  // namespace neap::command
