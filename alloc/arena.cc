@@ -1,6 +1,8 @@
 // arena.cc: the tree of arenas and its accounts.
 #include "alloc/arena.h"
 
+#include <string.h>
+
 #include "alloc/clock.h"
 #include "alloc/fork.h"
 #include "alloc/hardened.h"
@@ -44,6 +46,7 @@ void RootHeap::Start() {
     }
   }
   g_node_count = nodes;
+  memcpy(g_root.name_, "root", sizeof "root");
   g_arenas[0].store(&g_root, std::memory_order_release);
 }
 

@@ -94,7 +94,7 @@ class Arena {
 
   uint16_t id_ = 0;
   Arena* parent_ = nullptr;
-  char name_[kNameBytes] = "root";  // until Create names it
+  char name_[kNameBytes] = {};
   std::atomic<size_t> bound_{SIZE_MAX};
   std::atomic<bool> strict_{false};
   std::atomic<size_t> resident_{0};  // this arena alone
