@@ -39,8 +39,10 @@ target_compile_options(
             # a target may switch off what only the other compiler warns of
             $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unknown-warning-option>)
 if(NEAP_SANITIZE)
-  # gcc: the thread sanitizer does not see fences, and says so at each.
-  target_compile_options(neap_options INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-tsan>)
+  # gcc: the thread sanitizer does not see fences, and says so at each; what sanitizers put in between makes values look
+  # uninitialized.
+  target_compile_options(neap_options INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-tsan>
+                                                $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
   target_compile_options(neap_options INTERFACE -fsanitize=${NEAP_SANITIZE} -fno-sanitize-recover=all
                                                 -fno-omit-frame-pointer)
   target_link_options(neap_options INTERFACE -fsanitize=${NEAP_SANITIZE})
