@@ -59,7 +59,7 @@ void Prepare() {
 
 // A word that the kernel zeroes in a forked child, and in no other: one by vfork shares it. Null where the kernel
 // cannot.
-constinit std::atomic<uint32_t>* g_not_forked = nullptr;
+constinit std::atomic<std::atomic<uint32_t>*> g_not_forked{nullptr};
 
 template <class F>
 void ReleaseAll(F f, bool child) {
@@ -76,7 +76,7 @@ void InParent() {
 }
 
 void StartAnewInChild() {
-  if (g_not_forked != nullptr) g_not_forked->store(1, std::memory_order_relaxed);
+  if (auto* not_forked = g_not_forked.load(std::memory_order_relaxed)) not_forked->store(1, std::memory_order_relaxed);
   ReleaseAll([](Mutex& mutex) { mutex.ResetInChild(); }, true);
   for (int node = 0; node < RootHeap::Nodes(); ++node) RootHeap::Node(node).page_heap.ForgetInChild();
   LimitGate::ForgetInChild();
@@ -94,16 +94,18 @@ void InChild() {
 }  // namespace
 
 void RegisterForkHandlers() {
-  g_not_forked = static_cast<std::atomic<uint32_t>*>(Os::MapWipedOnFork());
-  if (g_not_forked != nullptr) {
-    g_not_forked->store(1, std::memory_order_relaxed);
+  if (auto* not_forked = static_cast<std::atomic<uint32_t>*>(Os::MapWipedOnFork())) {
+    not_forked->store(1, std::memory_order_relaxed);
+    // Other threads are at work already: who sees the word has to see that it is not zero.
+    g_not_forked.store(not_forked, std::memory_order_release);
     Metadata::Count(kPageSize);
   }
   pthread_atfork(Prepare, InParent, InChild);
 }
 
 void RecoverForkedChild() {
-  if (g_not_forked != nullptr && g_not_forked->load(std::memory_order_relaxed) == 0) StartAnewInChild();
+  const auto* not_forked = g_not_forked.load(std::memory_order_acquire);
+  if (not_forked != nullptr && not_forked->load(std::memory_order_relaxed) == 0) StartAnewInChild();
 }
 
 // A heap that starts in the child would take its sequences for restartable. Without memory for the heap the child has
