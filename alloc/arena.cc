@@ -27,6 +27,13 @@ constinit NodeHeap g_node0;
 constinit NodeHeap* g_nodes[RootHeap::kMaxNodes] = {&g_node0};
 constinit int g_node_count = 1;
 
+ArenaLedger ReadPool(const SlabPool& pool) {
+  const PoolLedger& ledger = pool.ledger();
+  return {.taken = ledger.taken_blocks.load(std::memory_order_relaxed) * pool.block_size(),
+          .resident = ledger.resident_pages.load(std::memory_order_relaxed) * kPageSize,
+          .dirty = ledger.dirty_pages.load(std::memory_order_relaxed) * kPageSize};
+}
+
 }  // namespace
 
 // ---- The root's heap.
@@ -66,15 +73,10 @@ size_t RootHeap::DirtyPages() {
 }
 
 StatsNode RootHeap::Read(int node) {
-  StatsNode sum = {};
-  for (const SlabPool& pool : g_nodes[node]->pools) {
-    sum.resident += pool.ledger().resident_pages.load(std::memory_order_relaxed) * kPageSize;
-    sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
-  }
+  ArenaLedger sum;
+  for (const SlabPool& pool : g_nodes[node]->pools) sum += ReadPool(pool);
   const size_t free_runs = g_nodes[node]->page_heap.DirtyPages() * kPageSize;
-  sum.resident += free_runs;
-  sum.dirty += free_runs;
-  return sum;
+  return {.resident = sum.resident + free_runs, .dirty = sum.dirty + free_runs};
 }
 
 // ---- The tree.
@@ -252,33 +254,25 @@ void Arena::Unreserve(size_t bytes) {
   ShrinkUpwards(returned);
 }
 
-void Arena::AddClasses(StatsClass* classes) const {
-  ForEachPool([&](const SlabPool& pool) {
-    StatsClass& sum = classes[pool.size_class()];
-    sum.live += pool.ledger().taken_blocks.load(std::memory_order_relaxed) * pool.block_size();
-    sum.resident += pool.ledger().resident_pages.load(std::memory_order_relaxed) * kPageSize;
-    sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
-  });
+ArenaLedger Arena::ReadLarge() const {
   const size_t large = large_bytes_.load(std::memory_order_relaxed);
   const size_t slack = slack_pages_.load(std::memory_order_relaxed) * kPageSize;
-  StatsClass& sum = classes[kClasses];
-  sum.live += large;
-  sum.resident += large + slack;
-  sum.dirty += slack;
+  return {.taken = large, .resident = large + slack, .dirty = slack};
+}
+
+void Arena::AddClasses(StatsClass* classes) const {
+  const auto add = [](StatsClass& sum, const ArenaLedger& figures) {
+    sum.live += figures.taken;
+    sum.resident += figures.resident;
+    sum.dirty += figures.dirty;
+  };
+  ForEachPool([&](const SlabPool& pool) { add(classes[pool.size_class()], ReadPool(pool)); });
+  add(classes[kClasses], ReadLarge());
 }
 
 ArenaLedger Arena::Read() const {
-  ArenaLedger sum;
-  ForEachPool([&](const SlabPool& pool) {
-    sum.taken += pool.ledger().taken_blocks.load(std::memory_order_relaxed) * pool.block_size();
-    sum.resident += pool.ledger().resident_pages.load(std::memory_order_relaxed) * kPageSize;
-    sum.dirty += pool.ledger().dirty_pages.load(std::memory_order_relaxed) * kPageSize;
-  });
-  const size_t large = large_bytes_.load(std::memory_order_relaxed);
-  const size_t slack = slack_pages_.load(std::memory_order_relaxed) * kPageSize;
-  sum.taken += large;
-  sum.resident += large + slack;
-  sum.dirty += slack;
+  ArenaLedger sum = ReadLarge();
+  ForEachPool([&](const SlabPool& pool) { sum += ReadPool(pool); });
   return sum;
 }
 

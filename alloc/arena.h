@@ -19,6 +19,12 @@ struct ArenaLedger {
   size_t taken = 0;     // bytes of blocks out of the slabs (for the root: CPU caches included) and of large blocks
   size_t resident = 0;  // pages, in bytes
   size_t dirty = 0;     // of the resident ones
+
+  void operator+=(const ArenaLedger& other) {
+    taken += other.taken;
+    resident += other.resident;
+    dirty += other.dirty;
+  }
 };
 
 class Arena {
@@ -104,6 +110,7 @@ class Arena {
   std::atomic<size_t> overruns_{0};
   std::atomic<uint32_t> children_{0};
 
+  ArenaLedger ReadLarge() const;
   size_t ReleaseSlack(uint32_t cutoff_ms, ReleaseBatch& batch);
 
   Mutex lock_;                                                       // large_, what counts it, and the making of pools

@@ -81,10 +81,7 @@ Ledger ReadLedger() {
   Ledger ledger = {};
   ArenaLedger sum;
   ForEachArena([&](const Arena& arena) {
-    const ArenaLedger one = arena.Read();
-    sum.taken += one.taken;
-    sum.resident += one.resident;
-    sum.dirty += one.dirty;
+    sum += arena.Read();
     ledger.overruns += arena.overruns();
   });
   ledger.live = Minus(sum.taken, FreeOutsideSlabs());

@@ -58,26 +58,6 @@ void AddChange(StatsPage& page, StatsEventKind kind, uint64_t from, uint64_t to,
   event->value = to;
 }
 
-StatsSample SampleOf(const Ledger& ledger, uint64_t now_ms) {
-  return {.time_ms = now_ms,
-          .live = ledger.live,
-          .cached = ledger.cached,
-          .dirty = ledger.dirty,
-          .metadata = ledger.metadata,
-          .foreign = ledger.foreign,
-          .anon = ledger.anon,
-          .limit = ledger.limit,
-          .headroom = ledger.headroom,
-          .cgroup_used = ledger.cgroup_used,
-          .released = ledger.released,
-          .regret = ledger.regret,
-          .level = ledger.level,
-          .stall_permille = ledger.stall_permille,
-          .decay_ms = ledger.decay_ms};
-}
-
-uint64_t Height(const StatsSample& sample) { return sample.anon > sample.Resident() ? sample.anon : sample.Resident(); }
-
 }  // namespace
 
 void AddEvents(StatsPage& page, const Ledger& before, const Ledger& now, uint64_t now_ms) {
@@ -93,7 +73,7 @@ void AddEvents(StatsPage& page, const Ledger& before, const Ledger& now, uint64_
 void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {
   const StatsSample sample = SampleOf(ledger, now_ms);
   if (StatsSample* last = Last(page.tens); last != nullptr && last->time_ms / kMsPerTen == now_ms / kMsPerTen) {
-    if (Height(sample) > Height(*last)) *last = sample;
+    if (sample.Anon() > last->Anon()) *last = sample;
   } else if (StatsSample* next = Next(page.tens)) {
     *next = sample;
   }

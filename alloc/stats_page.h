@@ -78,7 +78,27 @@ struct StatsSample {
   uint32_t level, stall_permille, decay_ms;
 
   uint64_t Resident() const { return live + cached + dirty + metadata; }
+  // The process's own: the kernel's figure may be an older one.
+  uint64_t Anon() const { return anon > Resident() ? anon : Resident(); }
 };
+
+inline StatsSample SampleOf(const Ledger& ledger, uint64_t time_ms) {
+  return {.time_ms = time_ms,
+          .live = ledger.live,
+          .cached = ledger.cached,
+          .dirty = ledger.dirty,
+          .metadata = ledger.metadata,
+          .foreign = ledger.foreign,
+          .anon = ledger.anon,
+          .limit = ledger.limit,
+          .headroom = ledger.headroom,
+          .cgroup_used = ledger.cgroup_used,
+          .released = ledger.released,
+          .regret = ledger.regret,
+          .level = ledger.level,
+          .stall_permille = ledger.stall_permille,
+          .decay_ms = ledger.decay_ms};
+}
 
 // A ring: `next` counts all that were ever put in; the last is of[(next - 1) % kCount].
 template <class T, uint32_t kCount>

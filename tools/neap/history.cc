@@ -19,49 +19,16 @@ constexpr uint64_t kSlopeMs = 30'000;
 constexpr uint64_t kSoonMs = 10 * 60'000;
 
 // What the limit counts, as far as the page knows.
-uint64_t Used(const StatsSample& sample) {
-  return sample.cgroup_used != 0 ? sample.cgroup_used : std::max(sample.anon, sample.Resident());
-}
+uint64_t Used(const StatsSample& sample) { return sample.cgroup_used != 0 ? sample.cgroup_used : sample.Anon(); }
 
-StatsSample Present(const StatsPage& page) {
-  const Ledger& now = page.now;
-  return {.time_ms = page.update_ms,
-          .live = now.live,
-          .cached = now.cached,
-          .dirty = now.dirty,
-          .metadata = now.metadata,
-          .foreign = now.foreign,
-          .anon = now.anon,
-          .limit = now.limit,
-          .headroom = now.headroom,
-          .cgroup_used = now.cgroup_used,
-          .released = now.released,
-          .regret = now.regret,
-          .level = now.level,
-          .stall_permille = now.stall_permille,
-          .decay_ms = now.decay_ms};
-}
+StatsSample Present(const StatsPage& page) { return SampleOf(page.now, page.update_ms); }
 
 int64_t Difference(uint64_t to, uint64_t from) { return static_cast<int64_t>(to - from); }
 
 uint64_t Held(const StatsSample& sample) { return sample.cached + sample.dirty + sample.metadata; }
 
 uint64_t Others(const StatsSample& sample) {
-  const uint64_t own = std::max(sample.anon, sample.Resident());
-  return sample.cgroup_used > own ? sample.cgroup_used - own : 0;
-}
-
-std::string Advice(const StatsPage& page) {
-  const Ledger& now = page.now;
-  const uint64_t held = now.cached + now.dirty;
-  if (now.limit == kNoLimit) return "";
-  if (held > now.limit / 10) return "neap gave back too little: tell its authors";
-  const uint64_t others = Others(Present(page));
-  if (others > now.live && others > now.foreign) {
-    return "most was not this process's own: look at its neighbours in the cgroup and at shared memory";
-  }
-  if (now.foreign > now.live) return "less foreign memory (a smaller heap) or a higher limit would help";
-  return "only less live memory or a higher limit would help";
+  return sample.cgroup_used > sample.Anon() ? sample.cgroup_used - sample.Anon() : 0;
 }
 
 std::string Headline(const StatsPage& page, PageState state) {
@@ -128,32 +95,24 @@ std::string EventText(const StatsEvent& event) {
   return "an event that this command does not know";
 }
 
-Growth RecentGrowth(const StatsPage& page) {
+std::string GrowthText(const StatsPage& page) {
   const std::vector<StatsSample> samples = Samples(page);
   const StatsSample& last = samples.back();
   const StatsSample* lowest = &last;
   for (const StatsSample& sample : samples) {
     if (sample.time_ms + kGrowthMs >= last.time_ms && Used(sample) < Used(*lowest)) lowest = &sample;
   }
-  return {.ms = last.time_ms - lowest->time_ms,
-          .live = Difference(last.live, lowest->live),
-          .held = Difference(Held(last), Held(*lowest)),
-          .foreign = Difference(last.foreign, lowest->foreign),
-          .others = Difference(Others(last), Others(*lowest)),
-          .used = Difference(Used(last), Used(*lowest))};
-}
-
-std::string GrowthText(const StatsPage& page) {
-  const Growth growth = RecentGrowth(page);
   using Part = std::pair<int64_t, const char*>;
-  const auto [bytes, name] = std::max({Part{growth.live, "live memory"},
-                                       {growth.held, "what neap held beside live memory"},
-                                       {growth.foreign, "foreign memory (JVM heap, stacks, mmap)"},
-                                       {growth.others, "memory of other processes, of the kernel or shared"}},
-                                      [](const Part& a, const Part& b) { return a.first < b.first; });
+  const auto [bytes, name] =
+      std::max({Part{Difference(last.live, lowest->live), "live memory"},
+                {Difference(Held(last), Held(*lowest)), "what neap held beside live memory"},
+                {Difference(last.foreign, lowest->foreign), "foreign memory (JVM heap, stacks, mmap)"},
+                {Difference(Others(last), Others(*lowest)), "memory of other processes, of the kernel or shared"}},
+               [](const Part& a, const Part& b) { return a.first < b.first; });
   const auto least = static_cast<int64_t>(Used(Present(page)) / 16);
   if (bytes <= least) return "";
-  return fmt::format("{} grew by {} in {}", name, FormatBytes(static_cast<uint64_t>(bytes)), FormatDuration(growth.ms));
+  return fmt::format("{} grew by {} in {}", name, FormatBytes(static_cast<uint64_t>(bytes)),
+                     FormatDuration(last.time_ms - lowest->time_ms));
 }
 
 // The slope of a line through the readings, by least squares.
@@ -178,6 +137,12 @@ PageState StateOf(const StatsPage& page) {
   return WriterRuns(page) ? PageState::kRuns : PageState::kGone;
 }
 
+std::string Advice(const Ledger& ledger, uint64_t limit) {
+  if (ledger.cached + ledger.dirty > limit / 10) return "neap gave back too little: tell its authors";
+  if (ledger.foreign > ledger.live) return "less foreign memory (a smaller heap) or a higher limit would help";
+  return "only less live memory or a higher limit would help";
+}
+
 Story Tell(const StatsPage& page, PageState state) {
   const Ledger& now = page.now;
   Story story{Headline(page, state), {}};
@@ -185,8 +150,13 @@ Story Tell(const StatsPage& page, PageState state) {
   story.lines.push_back(fmt::format("live {}, foreign {}; neap held {} that it could have given back",
                                     FormatBytes(now.live), FormatBytes(now.foreign),
                                     FormatBytes(now.cached + now.dirty)));
-  if (state == PageState::kGone) {
-    if (const std::string advice = Advice(page); !advice.empty()) story.lines.push_back(advice);
+  if (state == PageState::kGone && now.limit != kNoLimit) {
+    const uint64_t others = Others(Present(page));
+    const bool neap_held = now.cached + now.dirty > now.limit / 10;
+    story.lines.push_back(
+        !neap_held && others > now.live && others > now.foreign
+            ? "most was not this process's own: look at its neighbours in the cgroup and at shared memory"
+            : Advice(now, now.limit));
   }
   return story;
 }

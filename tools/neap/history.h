@@ -19,16 +19,7 @@ std::vector<StatsEvent> Events(const StatsPage& page);
 // "gave back 31 MiB at once: headroom was short".
 std::string EventText(const StatsEvent& event);
 
-// What became more from the lowest reading of the last minute to the last reading. Bytes.
-struct Growth {
-  uint64_t ms = 0;
-  int64_t live = 0;
-  int64_t held = 0;  // cached, dirty and metadata
-  int64_t foreign = 0;
-  int64_t others = 0;  // of the cgroup and not of this process's anonymous memory
-  int64_t used = 0;    // of the cgroup, or of the process where there is no limit
-};
-Growth RecentGrowth(const StatsPage& page);
+// What became most from the lowest reading of the last minute to the last reading:
 // "foreign memory (JVM heap, stacks, mmap) grew by 1.2 GiB in 8.0 s": of the part that grew most; "" where none grew
 // much.
 std::string GrowthText(const StatsPage& page);
@@ -36,6 +27,9 @@ std::string GrowthText(const StatsPage& page);
 // How long headroom lasts if it goes on shrinking as in the last half minute; nothing where there is no limit or it
 // does not shrink.
 std::optional<uint64_t> MsToLimit(const StatsPage& page);
+
+// What would have helped a process that a limit killed, by its last ledger.
+std::string Advice(const Ledger& ledger, uint64_t limit);
 
 enum class PageState { kRuns, kEnded, kGone };  // kGone: without a normal exit
 PageState StateOf(const StatsPage& page);

@@ -35,9 +35,10 @@ struct ReportOptions {
 // One array a column: short, and what the chart wants.
 Json SamplesJson(const StatsPage& page) {
   Json json = Json::object();
+  const std::vector<StatsSample> samples = Samples(page);
   const auto add = [&](const char* name, auto figure) {
     Json& column = json[name] = Json::array();
-    for (const StatsSample& sample : Samples(page)) column.push_back(figure(sample));
+    for (const StatsSample& sample : samples) column.push_back(figure(sample));
   };
   add("time_ms", [](const StatsSample& s) { return s.time_ms; });
   add("live", [](const StatsSample& s) { return s.live; });

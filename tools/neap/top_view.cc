@@ -79,7 +79,7 @@ std::vector<uint64_t> Stretches(const StatsPage& page, uint64_t ms, size_t colum
   return highest;
 }
 
-uint64_t Anon(const StatsSample& sample) { return std::max(sample.anon, sample.Resident()); }
+uint64_t Anon(const StatsSample& sample) { return sample.Anon(); }
 
 std::string Sparkline(const TopRow& row, size_t columns) {
   constexpr uint64_t kMinuteMs = 60'000;

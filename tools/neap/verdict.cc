@@ -56,9 +56,7 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
     text += fmt::format(", and {} more came after that, or is shared memory, or of other processes or of the kernel",
                         FormatBytes(unexplained));
   }
-  if (held > limit / 10) return text + "; neap gave back too little: tell its authors";
-  if (now.foreign > now.live) return text + "; less foreign memory (a smaller heap) or a higher limit would help";
-  return text + "; only less live memory or a higher limit would help";
+  return text + "; " + Advice(now, limit);
 }
 
 std::string WhichLimit(const RunOutcome& outcome) {
