@@ -22,6 +22,9 @@ constexpr UInt128 Magnitude(Int128 value) {
   return value < 0 ? -static_cast<UInt128>(value) : static_cast<UInt128>(value);
 }
 
+// Of the least value, itself.
+constexpr Int128 Negated(Int128 value) { return static_cast<Int128>(-static_cast<UInt128>(value)); }
+
 // Whether a value has at most so many digits.
 constexpr bool HasDigits(Int128 value, int digits) {
   return Magnitude(value) < static_cast<UInt128>(kPowersOfTen[digits]);

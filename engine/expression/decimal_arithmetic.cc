@@ -22,7 +22,7 @@ R Checked(Int128 value, int digits, int32_t& bad) {
   return static_cast<R>(value);
 }
 
-// Rows that do not count may hold anything, so that their sums wrap.
+// Rows that do not count may hold anything, so that their sums wrap, here and below.
 template <class R>
 using Unsigned = std::conditional_t<sizeof(R) == 8, uint64_t, UInt128>;
 
@@ -43,7 +43,8 @@ struct AddChecked {
   Type type;
   R operator()(A a, B b, int32_t& bad) const {
     // Operands of at most 38 digits leave room in 128 bits for their sum.
-    return Checked<R>(kSubtracts ? Int128{a} - Int128{b} : Int128{a} + Int128{b}, type.precision, bad);
+    const UInt128 x = static_cast<UInt128>(Int128{a}), y = static_cast<UInt128>(Int128{b});
+    return Checked<R>(static_cast<Int128>(kSubtracts ? x - y : x + y), type.precision, bad);
   }
   std::string Why(A, B) const { return TooManyDigits(kSubtracts ? "-" : "+", type); }
 };
@@ -96,7 +97,7 @@ struct Divide {
     if (divisor != 1) {
       quotient = DivideRound(Int128{a} / b, divisor);  // exact although it divides twice: the divisor is even
     } else if (!__builtin_mul_overflow(Int128{a}, multiplier, &numerator)) {
-      quotient = b < 0 ? DivideRound(-numerator, -Int128{b}) : DivideRound(numerator, b);
+      quotient = b < 0 ? DivideRound(Negated(numerator), Negated(b)) : DivideRound(numerator, b);
     } else if (!MultiplyDivide(a, multiplier, b, &quotient)) {
       bad = -1;
       return R{};

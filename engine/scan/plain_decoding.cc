@@ -94,7 +94,8 @@ void DecodeFixed(const Leaf&, PlainValues& values, uint32_t count, void* out) {
 
 template <uint32_t kBytes>
 void CopyFixed(const Leaf&, PlainValues& values, uint32_t count, void* out) {
-  std::memcpy(out, Take(values, uint64_t{count} * kBytes), uint64_t{count} * kBytes);
+  const uint8_t* data = Take(values, uint64_t{count} * kBytes);  // null in a chunk of nulls alone
+  if (count > 0) std::memcpy(out, data, uint64_t{count} * kBytes);
 }
 
 template <class T>
