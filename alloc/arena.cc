@@ -10,6 +10,7 @@
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/os.h"
+#include "alloc/profile.h"
 #include "alloc/rcu.h"
 #include "alloc/release.h"
 #include "alloc/requests.h"
@@ -127,6 +128,7 @@ bool Arena::Destroy(Arena* arena) {
   }
   Rcu::Synchronize();  // telemetry may be reading its pools
   arena->Unreserve(SIZE_MAX);
+  Profile::ForgetArena(arena->id());
   while (LargeSpan* span = arena->FirstLarge()) Large::FreeAtOnce(span);
   Releaser::ReturnSlabs(arena);
   arena->parent_->children_.fetch_sub(1, std::memory_order_release);

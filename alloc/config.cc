@@ -12,6 +12,7 @@ namespace {
 constinit bool g_background = true;
 constinit bool g_hardened = false;
 constinit bool g_oom_null = false;
+constinit size_t g_profile = 0;
 // A copy: programs that set their title (redis, postgres, nginx) write over their environment.
 constinit char g_stats_prefix[512] = "";
 constinit bool g_has_stats_prefix = false;
@@ -24,6 +25,18 @@ bool ReadChoice(const ConfigRow& row, const char* first, const char* second, boo
   if (strcmp(value, second) == 0) return true;
   Misuse::BadSetting(row.name, value, row.range, row.fallback);
   return fallback;
+}
+
+// A number of bytes, with K, M or G behind it or nothing.
+bool ReadSize(const char* text, size_t* size) {
+  constexpr size_t kMost = size_t{1} << 40;
+  const char* at = text;
+  for (*size = 0; *at >= '0' && *at <= '9' && *size < kMost; ++at) *size = *size * 10 + static_cast<size_t>(*at - '0');
+  if (*at == 'K' || *at == 'M' || *at == 'G') {
+    *size <<= 10 * (*at == 'K' ? 1 : *at == 'M' ? 2 : 3);
+    ++at;
+  }
+  return at != text && *at == 0 && *size <= kMost;
 }
 
 // Prefixes of those that are the command's and the tests'.
@@ -48,7 +61,16 @@ void Config::Read() {
   g_background = ReadChoice(kConfigTable[0], "0", "1", true);
   g_hardened = ReadChoice(kConfigTable[1], "0", "1", false);
   g_oom_null = ReadChoice(kConfigTable[2], "kill", "null", false);
-  const char* prefix = Os::Environment(kConfigTable[3].name);
+  if (const char* profile = Os::Environment(kConfigTable[3].name)) {
+    constexpr size_t kDefaultInterval = 512 << 10;
+    if (!ReadSize(profile, &g_profile)) {
+      g_profile = 0;
+      Misuse::BadSetting(kConfigTable[3].name, profile, kConfigTable[3].range, kConfigTable[3].fallback);
+    } else if (g_profile == 1) {
+      g_profile = kDefaultInterval;
+    }
+  }
+  const char* prefix = Os::Environment(kConfigTable[4].name);
   g_has_stats_prefix = prefix != nullptr && strlen(prefix) < sizeof g_stats_prefix;
   if (g_has_stats_prefix) memcpy(g_stats_prefix, prefix, strlen(prefix) + 1);
   Os::ForEachVariable(NameIfUnknown);
@@ -57,6 +79,7 @@ void Config::Read() {
 bool Config::background() { return g_background; }
 bool Config::hardened() { return g_hardened; }
 bool Config::oom_null() { return g_oom_null; }
+size_t Config::profile() { return g_profile; }
 const char* Config::stats_prefix() { return g_has_stats_prefix ? g_stats_prefix : nullptr; }
 
 }  // namespace neap

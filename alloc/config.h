@@ -20,6 +20,8 @@ inline constexpr ConfigRow kConfigTable[] = {
      "1: finds writes behind a block's end and after its free, and sizes that are not its own. Slower, and needs more"},
     {"NEAP_OOM", "kill", "kill or null",
      "null: where the container's limit has no room left, malloc gives NULL instead of the kernel a kill"},
+    {"NEAP_PROFILE", "0", "0, 1 or a size",
+     "samples which stacks allocate, about once in 512K (1) or in so many bytes, for neap profile"},
     {"NEAP_STATS", "/dev/shm/neap", "a path's prefix, or 0", "where the page of statistics is kept; 0: nowhere"},
 };
 
@@ -29,6 +31,7 @@ class Config {
   static bool background();
   static bool hardened();
   static bool oom_null();
+  static size_t profile();            // bytes between two samples; 0: none
   static const char* stats_prefix();  // null: not set
 };
 

@@ -13,6 +13,7 @@
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
 #include "alloc/os.h"
+#include "alloc/profile.h"
 #include "alloc/rcu.h"
 #include "alloc/release.h"
 
@@ -35,6 +36,7 @@ void ForEachLockBeforeCaches(F f) {
   f(LimitGate::lock());
   f(ForkLocks::Release());
   f(ForkLocks::ArenaTree());
+  f(ForkLocks::Profile());
 }
 
 template <class F>
@@ -81,6 +83,7 @@ void StartAnewInChild() {
   for (int node = 0; node < RootHeap::Nodes(); ++node) RootHeap::Node(node).page_heap.ForgetInChild();
   LimitGate::ForgetInChild();
   Releaser::ForgetInChild();
+  Profile::ForgetInChild();
   Consumers::ForgetInChild();
 }
 

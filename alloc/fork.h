@@ -13,6 +13,7 @@
 //   limit                     limit_gate.cc: the reader of the limit and what it has read
 //   release                   release.cc: the batch of pages on their way back. No arena goes while it is held
 //   arena tree                arena.cc
+//   profile                   profile.cc: its tables
 //   CPU caches                cpu_cache.cc: by number
 //   arena                     arena.h: its large blocks, and the making of its pools
 //   slab pool                 slab_pool.h: of one size class
@@ -33,6 +34,7 @@ struct ForkLocks {
   static Mutex& Tick();
   static Mutex& Release();
   static Mutex& ArenaTree();
+  static Mutex& Profile();
   static Mutex& PageMap();
   static Mutex& Metadata();
   static Mutex& Quarantine();

@@ -13,6 +13,7 @@
 #include "alloc/limit_gate.h"
 #include "alloc/misuse.h"
 #include "alloc/os.h"
+#include "alloc/profile.h"
 #include "alloc/release.h"
 #include "alloc/requests.h"
 #include "alloc/scope.h"
@@ -39,6 +40,7 @@ constinit std::atomic<bool> g_started{false};
   RegisterForkHandlers();
   Releaser::WatchFirstThread();
   if (Config::stats_prefix() != nullptr) OpenStatsPage(Config::stats_prefix());
+  if (Config::profile() != 0) Profile::Start(Config::profile());
   return true;
 }
 
@@ -93,6 +95,7 @@ bool IsStart(const LargeSpan* span, const void* block) { return reinterpret_cast
 
 void FreeSlabBlock(void* block, Slab* slab) {
   CheckLive(slab, block);
+  Profile::Forget(block);
   if (!slab->pool->arena()->IsRoot()) {
     SlabPool::Put(&block, 1);
     Releaser::Poke();
@@ -108,11 +111,16 @@ Arena& CurrentArena() {
   return arena != nullptr ? *arena : Arena::Root();
 }
 
+void* Noted(void* block, size_t size) {
+  if (Profile::On() && block != nullptr) Profile::Note(block, size);
+  return block;
+}
+
 // zeroed: if the block is a large one.
 void* AllocateBlock(Arena& arena, size_t size, size_t alignment, bool zeroed) {
   const size_t size_class = AlignedClassOf(size, alignment);
-  if (size_class == kClasses) return Large::Allocate(&arena, size, alignment, zeroed);
-  return arena.IsRoot() ? AllocateFromClass(size_class, size) : arena.Allocate(size, alignment);
+  if (size_class == kClasses) return Noted(Large::Allocate(&arena, size, alignment, zeroed), size);
+  return Noted(arena.IsRoot() ? AllocateFromClass(size_class, size) : arena.Allocate(size, alignment), size);
 }
 
 void FreeBlock(void* block) {
@@ -122,6 +130,7 @@ void FreeBlock(void* block) {
       return FreeSlabBlock(block, static_cast<Slab*>(span));
     case SpanKind::kLarge:
       if (!IsStart(static_cast<LargeSpan*>(span), block)) Misuse::NotABlock(block);
+      Profile::Forget(block);
       Large::Free(static_cast<LargeSpan*>(span));
       Releaser::Poke();
       return;
@@ -145,6 +154,20 @@ size_t BlockSize(const Span* span) {
                                         : kSizeClasses[span->size_class].size;
 }
 
+// Null: it cannot be done in place; the block is as before.
+void* ResizeLarge(LargeSpan* span, size_t size) {
+  void* block = reinterpret_cast<void*>(span->start);
+  const size_t old_size = span->bytes;
+  const uint32_t sample = Profile::Detach(block);
+  void* resized = Large::Resize(span, size);
+  const size_t growth = resized != nullptr && size > old_size ? size - old_size : 0;
+  if (sample != Profile::kNoSample)
+    Profile::Attach(sample, resized != nullptr ? resized : block, growth);
+  else if (growth > 0)
+    Noted(resized, growth);
+  return resized;
+}
+
 Arena* OwnerOf(Span* span) {
   return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena
                                         : static_cast<Slab*>(span)->pool->arena();
@@ -166,6 +189,7 @@ void FreeGuarded(void* block) {
   Span* span = SpanOfLive(block);
   const size_t block_size = BlockSize(span);
   Hardened::MarkFreed(block, block_size);
+  Profile::Forget(block);
   if (span->kind == SpanKind::kLarge || block_size > Hardened::kQuarantinedMax || !OwnerOf(span)->IsRoot()) {
     return FreeBlock(block);
   }
@@ -180,7 +204,7 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
   const size_t whole = size + Hardened::kGuardBytes;
   void* resized = nullptr;
   if (span->kind == SpanKind::kLarge && whole > kSlabMax)
-    resized = Large::Resize(static_cast<LargeSpan*>(span), whole);
+    resized = ResizeLarge(static_cast<LargeSpan*>(span), whole);
   else if (whole <= block_size && whole > block_size / 2)
     resized = block;
   if (resized != nullptr) {
@@ -204,6 +228,15 @@ bool StartHeap() { return g_started.load(std::memory_order_acquire) || Start(); 
 
 void* AllocateSlow(size_t size) {
   if (__builtin_expect(!StartHeap(), 0)) return nullptr;
+  // The hit path of a process with a profile.
+  if (Profile::On() && size <= kSmallMax && ThreadScope::Current() == nullptr && !Hardened::On()) {
+    void* block;
+    if (arch::Pop(HeaderOffset(ClassOf(size)), block)) {
+      SetMark(block, nullptr);
+      Profile::Note(block, size);
+      return block;
+    }
+  }
   return AllocateIn(CurrentArena(), size, kMinAlignment);
 }
 
@@ -220,7 +253,7 @@ void FreeSlow(void* block) {
   if (span->hit_path) {
     const SizeClass& row = kSizeClasses[span->size_class];
     const size_t index = BlockAt(row, OffsetIn(static_cast<Slab*>(span), block));
-    if (index < row.blocks && !HasMark(block, nullptr) && !HasMark(block, span)) {
+    if (index < row.blocks && !HasMark(block, nullptr) && !HasMark(block, span) && !Profile::MayHave(block)) {
       SetMark(block, span);
       if (arch::Push(span->cache, block)) return;
       const Releaser::Caller caller(__builtin_return_address(0));
@@ -248,7 +281,7 @@ void* AllocateZeroed(size_t size) {
   }
   if (!StartHeap()) return nullptr;
   return Hardened::On() ? AllocateGuarded(CurrentArena(), size, kMinAlignment, true)
-                        : Large::Allocate(&CurrentArena(), size, kMinAlignment, true);
+                        : AllocateBlock(CurrentArena(), size, kMinAlignment, true);
 }
 
 void* AllocateAligned(size_t size, size_t alignment) {
@@ -266,7 +299,7 @@ void* Reallocate(void* block, size_t size) {
   if (Hardened::On()) return ReallocateGuarded(block, span, size);
   const size_t old_size = BlockSize(span);
   if (span->kind == SpanKind::kLarge && size > kCachedMax) {
-    if (void* resized = Large::Resize(static_cast<LargeSpan*>(span), size)) {
+    if (void* resized = ResizeLarge(static_cast<LargeSpan*>(span), size)) {
       Releaser::Poke();
       return resized;
     }
@@ -274,8 +307,9 @@ void* Reallocate(void* block, size_t size) {
     return block;
   }
   // What grows will grow again: a run of its own has room behind it, a slab has none.
-  void* moved = size > old_size && size > kCachedMax ? Large::Allocate(OwnerOf(span), size, kMinAlignment, false)
-                                                     : AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
+  void* moved = size > old_size && size > kCachedMax
+                    ? Noted(Large::Allocate(OwnerOf(span), size, kMinAlignment, false), size)
+                    : AllocateBlock(*OwnerOf(span), size, kMinAlignment, false);
   if (moved == nullptr) return size <= old_size ? block : nullptr;
   memcpy(moved, block, size < old_size ? size : old_size);
   FastFree(block);

@@ -55,6 +55,10 @@ struct Os {
 
   // ---- Files. Reads at most `size` - 1 bytes and ends them with a 0; the length or -errno. Follows no symbolic link.
   static long ReadFile(const char* path, char* buffer, size_t size);
+  // Without its end; one that is longer than 4 KiB is cut. Until `visit` returns false.
+  static void ForEachLine(const char* path, bool (*visit)(void* context, const char* line), void* context);
+  // The process's own, also where another thread may unmap it: false then.
+  static bool ReadMemory(const void* address, void* buffer, size_t size);
   // A shared mapping of a file of that size, made anew with mode 0600; null if it cannot be had. The first `populated`
   // bytes may be touched; the rest after Populate.
   static void* MapSharedFile(const char* path, size_t bytes, size_t populated);
@@ -76,7 +80,8 @@ struct Os {
   static uint32_t ProcessId();
   static bool ProcessRuns(uint32_t pid);
   static uint64_t PidNamespace();
-  static bool IsLoader(const void* code);  // whether it lies in the dynamic loader
+  static bool IsLoader(const void* code);         // whether it lies in the dynamic loader
+  static bool IsProgram(const void* elf_header);  // whether it is that of what was executed, and no library's
   // A table of file descriptors of its own is one that the program neither sees nor closes, and in which no number is
   // taken from it. Where the kernel refuses it, a thread that must have one (kOwn) ends at once.
   enum class Files : uint8_t { kShared, kOwnIfPossible, kOwn };

@@ -269,6 +269,44 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
   return got < 0 && length == 0 ? -error : static_cast<long>(length);
 }
 
+void Os::ForEachLine(const char* path, bool (*visit)(void*, const char*), void* context) {
+  KeepErrno keep;
+  const int fd = Open(path, O_RDONLY);
+  if (fd < 0) return;
+  char text[4097];
+  size_t length = 0;
+  bool more = true;
+  bool in_long_line = false;
+  long got = 0;
+  while (more && (got = Read(fd, text + length, sizeof text - 1 - length)) > 0) {
+    length += static_cast<size_t>(got);
+    size_t begin = 0;
+    while (more && begin < length) {
+      char* line = text + begin;
+      auto* end = static_cast<char*>(memchr(line, '\n', length - begin));
+      if (end == nullptr && (begin > 0 || length < sizeof text - 1)) break;
+      const bool cut = end == nullptr;
+      if (cut) end = text + length;
+      *end = 0;
+      if (!in_long_line) more = visit(context, line);
+      in_long_line = cut;
+      begin = static_cast<size_t>(end - text) + (cut ? 0 : 1);
+    }
+    memmove(text, text + begin, length - begin);
+    length -= begin;
+  }
+  Close(fd);
+}
+
+bool Os::ReadMemory(const void* address, void* buffer, size_t size) {
+  KeepErrno keep;
+  const int fd = Open("/proc/self/mem", O_RDONLY);
+  if (fd < 0) return false;
+  const long got = syscall(SYS_pread64, fd, buffer, size, address);
+  Close(fd);
+  return got == static_cast<long>(size);
+}
+
 // Whether the kernel has MADV_POPULATE_WRITE (Linux 5.14), which tells of a full file system where a touch would kill
 // by SIGBUS. Without it the whole file is reserved from the start.
 bool Os::Populate(void* address, size_t bytes) {
@@ -414,6 +452,10 @@ bool Os::IsLoader(const void* code) {
     bytes.store(size, std::memory_order_release);
   }
   return reinterpret_cast<uintptr_t>(code) - begin.load(std::memory_order_relaxed) < size;
+}
+
+bool Os::IsProgram(const void* elf_header) {
+  return getauxval(AT_PHDR) - reinterpret_cast<uintptr_t>(elf_header) < kPageSize;
 }
 
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }

@@ -13,6 +13,7 @@
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
 #include "alloc/os.h"
+#include "alloc/profile.h"
 #include "alloc/rcu.h"
 #include "alloc/regret.h"
 #include "alloc/release_batch.h"
@@ -85,6 +86,7 @@ void PublishNow(bool at_rest) {
   const uint64_t now_ns = Os::RealtimeNs();
   PublishLedger(ReadLedger(), now_ns);
   if (at_rest || TablesAreDue(now_ns)) PublishTables(ReadTables, Arena::Count(), now_ns);
+  Profile::Publish(now_ns / 1'000'000, at_rest);
 }
 
 void AnswerShrinkOrder() {

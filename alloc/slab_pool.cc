@@ -206,7 +206,7 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
   if (slab->released_at != 0) Regret::NoteTaken(count, slab->released_at);
   if ((slab->given_back & fresh) != 0) {
     slab->given_back = static_cast<uint16_t>(slab->given_back & ~fresh);
-    if (slab->given_back == 0 && hit_path_) slab->magic = kSizeClasses[size_class_].magic;
+    SetMagic(slab);
   }
   return true;
 }
@@ -434,7 +434,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
         // Out of the lists nobody takes a block of it. Closed to the hit path so that a second free of a block whose
         // page has been given back (its mark is gone) is still noticed.
         Unlink(slab);
-        slab->magic = 0;
+        slab->magic = 0;  // given_back will say so
         AddUnits(batch, slab, slab->releasing, kSizeClasses[size_class_].unit_bytes);
         taken[count++] = slab;
       }
@@ -458,6 +458,31 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
       if (slab->free_blocks == kSizeClasses[size_class_].blocks) Retire(slab);
     }
   }
+}
+
+void SlabPool::SetMagic(Slab* slab) {
+  const bool open = hit_path_ && slab->given_back == 0 && slab->sampled == 0;
+  __atomic_store_n(&slab->magic, open ? kSizeClasses[size_class_].magic : 0, __ATOMIC_RELAXED);
+}
+
+void SlabPool::NoteSampled(Slab* slab, bool more) {
+  MutexLock lock(slab->pool->lock_);
+  slab->sampled = static_cast<uint16_t>(more ? slab->sampled + 1 : slab->sampled - 1);
+  slab->pool->SetMagic(slab);
+}
+
+uint32_t SlabPool::PinnedBy(Slab* slab, const void* block) {
+  SlabPool& pool = *slab->pool;
+  const SizeClass& row = kSizeClasses[pool.size_class_];
+  const size_t index = BlockAt(row, OffsetIn(slab, block));
+  MutexLock lock(pool.lock_);
+  size_t pinned = 0;
+  for (uint32_t units = pool.UnitsOf(index); units != 0; units &= units - 1) {
+    const size_t live = slab->live[__builtin_ctz(units)];
+    const size_t used = live * row.size;
+    if (live != 0 && used < row.unit_bytes) pinned += (row.unit_bytes - used) / live;
+  }
+  return static_cast<uint32_t>(pinned);
 }
 
 size_t SlabPool::Destroy(ReleaseBatch& batch) {

@@ -44,6 +44,11 @@ class SlabPool {
   // pool; the caller holds the release lock. Returns the bytes.
   size_t Destroy(ReleaseBatch& batch);
 
+  // One block more of the slab, or one fewer, is in the profile: while any is, the slab is closed to the hit path.
+  static void NoteSampled(Slab* slab, bool more);
+  // Free bytes of the pages that the block is on, divided among the blocks that are on them.
+  static uint32_t PinnedBy(Slab* slab, const void* block);
+
   const PoolLedger& ledger() const { return ledger_; }
   Arena* arena() const { return arena_; }
   size_t size_class() const { return size_class_; }
@@ -74,6 +79,7 @@ class SlabPool {
   unsigned BucketOf(const Slab* slab) const;
   uint16_t UnitsOf(size_t index) const;
   size_t UnitPages() const { return kSizeClasses[size_class_].unit_bytes / kPageSize; }
+  void SetMagic(Slab* slab);
   size_t ExtraBytes() const;
   size_t ResidentBytes(const Slab* slab) const;
 

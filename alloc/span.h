@@ -27,7 +27,7 @@ struct Span {
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
-  bool hit_path = false;  // slab: magic is that of its class but for pages given back
+  bool hit_path = false;  // slab: magic is that of its class but for pages given back and the profile
 };
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.
@@ -73,6 +73,7 @@ struct Slab : Span {
   uint32_t released_at = 0;  // ms; 0: never
   uint16_t releasing = 0;    // units being given back
   uint16_t given_back = 0;   // clean units that once held blocks
+  uint16_t sampled = 0;      // blocks in the profile
   uint64_t free_bits[];
 };
 

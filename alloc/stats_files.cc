@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/os.h"
+#include "alloc/profile_page.h"
 #include "alloc/stats_page.h"
 
 namespace neap {
@@ -127,7 +128,7 @@ class Sweep {
     memcpy(oldest->name, name, strlen(name) + 1);
   }
 
-  void Remove(const char* name) { Os::UnlinkFile(PathOf(name)); }
+  void Remove(const char* name) { RemovePage(PathOf(name)); }
 
   const char* PathOf(const char* name) {
     path_[directory_length_] = '/';
@@ -154,6 +155,16 @@ ProcessImage ProcessImage::Own() {
   own.pid_namespace = Os::PidNamespace();
   ReadStat("/proc/self/stat", own);
   return own;
+}
+
+void RemovePage(const char* path) {
+  Os::UnlinkFile(path);
+  char profile[kStatsPathBytes + sizeof kProfileSuffix];
+  const size_t length = strlen(path);
+  if (length >= kStatsPathBytes) return;
+  memcpy(profile, path, length);
+  memcpy(profile + length, kProfileSuffix, sizeof kProfileSuffix);
+  Os::UnlinkFile(profile);
 }
 
 void RemoveDeadPages(const char* prefix, const ProcessImage& own, uint64_t now_ms) { Sweep(prefix, own, now_ms).Run(); }

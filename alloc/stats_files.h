@@ -23,6 +23,9 @@ struct ProcessImage {
   static ProcessImage Own();
 };
 
+// Removes a page and the profile beside it.
+void RemovePage(const char* path);
+
 // Of PREFIX.PID.STARTTIME, all that are of this layout and may be read. now_ms: CLOCK_REALTIME.
 void RemoveDeadPages(const char* prefix, const ProcessImage& own, uint64_t now_ms);
 

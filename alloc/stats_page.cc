@@ -16,7 +16,7 @@
 namespace neap {
 namespace {
 
-constexpr size_t kPathBytes = 512;
+constexpr size_t kPathBytes = kStatsPathBytes;
 constexpr uint64_t kNsPerMs = 1'000'000;
 constexpr uint64_t kMsPerTables = 1'000;
 // What every page has from the start: all up to the root arena's row.
@@ -135,7 +135,7 @@ void RaisePeaks(LedgerPeaks& peak, const Ledger& ledger) {
 
 void RetirePage() {
   std::atomic_ref(writer.page->exited).store(1, std::memory_order_release);
-  if (!writer.file_stays) Os::UnlinkFile(writer.path);
+  if (!writer.file_stays) RemovePage(writer.path);
 }
 
 StatsPage* OpenPage() { return writer.state.load(std::memory_order_acquire) == State::kOpen ? writer.page : nullptr; }
@@ -187,6 +187,12 @@ bool OpenStatsPage(const char* prefix) {
   if (!entered && writer.page != nullptr) RetirePage();  // CloseStatsPage came in between
   writer.busy.store(false, std::memory_order_release);
   return entered && result == State::kOpen;
+}
+
+bool StatsPath(char* path) {
+  if (OpenPage() == nullptr) return false;
+  memcpy(path, writer.path, strlen(writer.path) + 1);
+  return true;
 }
 
 void PublishCgroup(std::string_view path) {

@@ -190,6 +190,10 @@ struct StatsPage {
 // is past CloseStatsPage; a failure is not tried again.
 bool OpenStatsPage(const char* prefix);
 
+inline constexpr size_t kStatsPathBytes = 512;
+// The path of the page's file, of fewer bytes than that; false without a page.
+bool StatsPath(char* path);
+
 // The path of the cgroup whose limit binds, shown beside the ledger.
 void PublishCgroup(std::string_view path);
 

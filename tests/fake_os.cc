@@ -333,6 +333,12 @@ long Os::ReadFile(const char* path, char* buffer, size_t size) {
   return static_cast<long>(length);
 }
 
+void Os::ForEachLine(const char*, bool (*)(void*, const char*), void*) {}
+bool Os::ReadMemory(const void* address, void* buffer, size_t size) {
+  memcpy(buffer, address, size);
+  return true;
+}
+
 // No directory can be written.
 void* Os::MapSharedFile(const char*, size_t, size_t) { return nullptr; }
 bool Os::Populate(void*, size_t) { return true; }
@@ -375,6 +381,7 @@ void Os::FutexWake(uint32_t* word, int count, bool shared) {
 
 uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
 bool Os::IsLoader(const void*) { return false; }
+bool Os::IsProgram(const void*) { return true; }
 
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }
 bool Os::ProcessRuns(uint32_t) { return false; }

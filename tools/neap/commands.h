@@ -14,6 +14,7 @@ void AddStat(CLI::App& app, int* exit_code);
 void AddTop(CLI::App& app, int* exit_code);
 void AddExport(CLI::App& app, int* exit_code);
 void AddReport(CLI::App& app, int* exit_code);
+void AddProfile(CLI::App& app, int* exit_code);
 void AddShrink(CLI::App& app, int* exit_code);
 void AddDoctor(CLI::App& app, int* exit_code);
 void AddSql(CLI::App& app);

@@ -151,6 +151,22 @@ void ReadTexts(const MappedFile& file, ElfFile& elf) {
   }
 }
 
+std::string BuildIdIn(std::string_view notes) {
+  const auto padded = [](size_t size) { return (size + 3) & ~size_t{3}; };
+  for (size_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
+    Elf64_Nhdr note;
+    memcpy(&note, notes.data() + at, sizeof note);
+    const size_t name = at + sizeof note;
+    const size_t text = name + padded(note.n_namesz);
+    if (text > notes.size() || note.n_descsz > notes.size() - text) break;
+    if (note.n_type == NT_GNU_BUILD_ID && TextAt(notes.substr(name, note.n_namesz), 0) == "GNU") {
+      return std::string(notes.substr(text, note.n_descsz));
+    }
+    at = text + padded(note.n_descsz);
+  }
+  return "";
+}
+
 std::vector<std::string> SplitPath(std::string_view text, const std::string& origin) {
   std::vector<std::string> folders;
   std::istringstream parts{std::string(text)};
@@ -253,6 +269,50 @@ std::optional<ElfFile> ReadElf(const std::string& path, std::string* problem) {
   ReadSections(file, headers[0], elf);
   ReadTexts(file, elf);
   return elf;
+}
+
+ElfFunctions ReadFunctions(const std::string& path) {
+  ElfFunctions read;
+  std::string ignored;
+  const MappedFile file(path, &ignored);
+  const std::vector<Elf64_Ehdr> headers = file.Table<Elf64_Ehdr>(0, 1);
+  if (headers.empty() || memcmp(headers[0].e_ident, ELFMAG, SELFMAG) != 0 ||
+      headers[0].e_ident[EI_CLASS] != ELFCLASS64) {
+    return read;
+  }
+  const auto segments = file.Table<Elf64_Phdr>(headers[0].e_phoff, headers[0].e_phnum);
+  const auto sections = file.Table<Elf64_Shdr>(headers[0].e_shoff, headers[0].e_shnum);
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type == PT_NOTE && read.build_id.empty()) {
+      read.build_id = BuildIdIn(file.Part(segment.p_offset, segment.p_filesz));
+    }
+  }
+  for (const Elf64_Shdr& section : sections) {
+    if ((section.sh_type != SHT_SYMTAB && section.sh_type != SHT_DYNSYM) || section.sh_link >= sections.size())
+      continue;
+    const Elf64_Shdr& link = sections[section.sh_link];
+    const std::string_view strings = file.Part(link.sh_offset, link.sh_size);
+    for (const auto& symbol : file.Table<Elf64_Sym>(section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
+      const unsigned type = ELF64_ST_TYPE(symbol.st_info);
+      if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_GNU_IFUNC)) continue;
+      for (const Elf64_Phdr& segment : segments) {
+        const uint64_t at = symbol.st_value - segment.p_vaddr;
+        if (segment.p_type != PT_LOAD || at >= segment.p_filesz) continue;
+        read.functions.push_back({segment.p_offset + at, symbol.st_size, std::string(TextAt(strings, symbol.st_name))});
+      }
+    }
+  }
+  std::stable_sort(read.functions.begin(), read.functions.end(),
+                   [](const ElfFunction& a, const ElfFunction& b) { return a.offset < b.offset; });
+  return read;
+}
+
+std::string FunctionAt(const std::vector<ElfFunction>& functions, uint64_t offset) {
+  auto behind = std::upper_bound(functions.begin(), functions.end(), offset,
+                                 [](uint64_t at, const ElfFunction& function) { return at < function.offset; });
+  if (behind == functions.begin()) return "";
+  const ElfFunction& function = *--behind;
+  return function.size == 0 || offset - function.offset < function.size ? function.name : "";
 }
 
 std::string MachineName(uint16_t machine) {

@@ -30,6 +30,23 @@ struct ElfFile {
 // Nothing if the file is no ELF file, or cannot be read (`problem` is then set).
 std::optional<ElfFile> ReadElf(const std::string& path, std::string* problem);
 
+struct ElfFunction {
+  uint64_t offset;  // of its first byte, in the file
+  uint64_t size;    // 0: not known
+  std::string name;
+};
+
+struct ElfFunctions {
+  std::string build_id;                // its bytes; empty where it has none
+  std::vector<ElfFunction> functions;  // by offset
+};
+
+// Nothing of a file that is no ELF file or cannot be read.
+ElfFunctions ReadFunctions(const std::string& path);
+
+// The name of the function that an offset lies in; "" where there is none.
+std::string FunctionAt(const std::vector<ElfFunction>& functions, uint64_t offset);
+
 std::string MachineName(uint16_t machine);
 
 // The files of the libraries that the loader would load with it, as far as they can be found without running it.

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   AddStat(app, &exit_code);
   AddTop(app, &exit_code);
   AddReport(app, &exit_code);
+  AddProfile(app, &exit_code);
   AddExport(app, &exit_code);
   AddShrink(app, &exit_code);
   AddDoctor(app, &exit_code);

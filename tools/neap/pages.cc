@@ -16,6 +16,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "alloc/profile_page.h"
 #include "alloc/stats_files.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/proc.h"
@@ -43,18 +44,23 @@ uint64_t OwnPidNamespace() {
   return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
 }
 
+std::string ProfileBeside(const fs::path& page) { return page.string() + kProfileSuffix; }
+
 // Removing is best effort throughout: what cannot be removed now is tried again by the next call.
 void Remove(const fs::path& path) {
   std::error_code ignored;
   fs::remove_all(path, ignored);
+  fs::remove(ProfileBeside(path), ignored);
 }
 
+// Pages, without their profiles.
 std::vector<fs::path> FilesWithPrefix(const fs::path& prefix) {
   std::vector<fs::path> files;
   std::error_code error;
   std::string start = prefix.filename().string() + ".";
   for (const fs::directory_entry& entry : fs::directory_iterator(prefix.parent_path(), error)) {
-    if (entry.path().filename().string().starts_with(start)) files.push_back(entry.path());
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(start) && !name.ends_with(kProfileSuffix)) files.push_back(entry.path());
   }
   return files;
 }
@@ -185,6 +191,30 @@ PageView FindPage(const std::string& target) {
                             pid, fs::path(kStatsDefaultPrefix).parent_path().string(), kStatsKeepMs / 60'000));
 }
 
+std::vector<std::string> ProfilePaths(const std::string& target) {
+  std::vector<std::string> paths;
+  if (!IsPid(target)) return {ProfileBeside(target), target};
+  const auto pid = static_cast<pid_t>(std::stol(target));
+  if (!ProcessRuns(pid)) {
+    for (const fs::path& file : FilesWithPrefix(fmt::format("{}.{}", kStatsDefaultPrefix, pid))) {
+      paths.push_back(ProfileBeside(file));
+    }
+    if (paths.empty()) FindPage(target);
+    return paths;
+  }
+  const std::optional<std::vector<Mapping>> mappings = ReadMappings(pid);
+  if (!mappings)
+    throw Failure(kNoAccess, fmt::format("may not read the memory map of {}: run as its user or as root", pid));
+  for (const Mapping& mapping : *mappings) {
+    const std::string path = WithoutDeleted(mapping.path);
+    if (!mapping.shared() || !path.ends_with(kProfileSuffix)) continue;
+    paths.push_back(ProcPath(pid, "root") + path);
+    paths.push_back(path);
+    paths.push_back(ProcPath(pid, fmt::format("map_files/{:x}-{:x}", mapping.begin, mapping.end)));
+  }
+  return paths;
+}
+
 StatsPage PageView::Read() const {
   std::atomic_ref<uint32_t> sequence(page_->sequence);
   StatsPage copy{};
@@ -208,13 +238,31 @@ StatsPage PageView::Read() const {
   return copy;
 }
 
-void RunPages::TakeIn(const StatsPage& page) {
+std::string RunPages::ProfileOf(const StatsPage& page) const {
+  return fmt::format("{}-{}.{}{}", prefix_.string(), page.pid, page.start_time, kProfileSuffix);
+}
+
+RunPages::~RunPages() {
+  std::error_code ignored;
+  for (const std::optional<StatsPage>* page : {&biggest_, &killed_}) {
+    if (*page) fs::remove(ProfileOf(**page), ignored);
+  }
+}
+
+void RunPages::TakeIn(const fs::path& file, const StatsPage& page) {
   ++count_;
-  if (!biggest_ || PeakAnon(page) > PeakAnon(*biggest_)) biggest_ = page;
+  std::error_code ignored;
+  const auto keep = [&](std::optional<StatsPage>& kept, const std::optional<StatsPage>& other) {
+    const bool shared = kept && other && kept->pid == other->pid && kept->start_time == other->start_time;
+    if (kept && !shared) fs::remove(ProfileOf(*kept), ignored);
+    kept = page;
+    fs::rename(ProfileBeside(file), ProfileOf(page), ignored);
+  };
+  if (!biggest_ || PeakAnon(page) > PeakAnon(*biggest_)) keep(biggest_, killed_);
   if (page.exited != 0 || WriterRuns(page)) return;
   uint64_t command = static_cast<uint64_t>(command_);
   bool later = !killed_ || (killed_->pid != command && page.update_ms > killed_->update_ms);
-  if (later || page.pid == command) killed_ = page;
+  if (later || page.pid == command) keep(killed_, biggest_);
 }
 
 void RunPages::Collect(bool all) {
@@ -225,7 +273,7 @@ void RunPages::Collect(bool all) {
       // A process of another namespace looks as if it were gone; while anything happens in it, it goes on writing.
       bool gone = page.update_ms + kSettledMs < NowMs() && !WriterRuns(page);
       if (!all && page.exited == 0 && !gone) continue;
-      TakeIn(view.Read());
+      TakeIn(file, view.Read());
     } catch (const Failure&) {
       if (!all) continue;  // being made
     }
@@ -253,11 +301,16 @@ std::vector<StatsPage> RunningPages() {
   return pages;
 }
 
-void SavePage(const StatsPage& page, const std::string& path) {
+void SavePage(const StatsPage& page, const std::string& profile, const std::string& path) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(&page), sizeof page);
   file.close();
   if (!file) throw Failure(kRunFailed, fmt::format("cannot write {}: {}", path, strerror(errno)));
+  std::error_code error;
+  fs::remove(ProfileBeside(path), error);
+  if (!fs::exists(profile, error)) return;
+  fs::copy_file(profile, ProfileBeside(path), error);
+  if (error) throw Failure(kRunFailed, fmt::format("cannot write {}: {}", ProfileBeside(path), error.message()));
 }
 
 std::string MakeRunFolder() {
@@ -277,6 +330,11 @@ void RemoveStalePages() {
   fs::path shared_memory = fs::path(kStatsDefaultPrefix).parent_path();
   for (const fs::directory_entry& entry : fs::directory_iterator(shared_memory, error)) {
     std::string name = entry.path().filename().string();
+    if (name.ends_with(kProfileSuffix)) {  // goes with its page
+      const std::string path = entry.path();
+      if (!fs::exists(path.substr(0, path.size() + 1 - sizeof kProfileSuffix))) Remove(path);
+      continue;
+    }
     int pid = 0;
     unsigned long start_time = 0;
     bool is_page = sscanf(name.c_str(), "neap.%d.%lu", &pid, &start_time) == 2;

@@ -46,6 +46,9 @@ inline constexpr char kTargetHelp[] =
     "A process that runs or was killed in the last minutes, by its PID, or the file of a page (neap run --stats)";
 PageView FindPage(const std::string& target);
 
+// Where the profile of such a target may lie, the likeliest first. Ends the command if there is no such process.
+std::vector<std::string> ProfilePaths(const std::string& target);
+
 // Of all processes that run and keep their page in the default place or under a `neap run`, by pid.
 std::vector<StatsPage> RunningPages();
 
@@ -63,6 +66,10 @@ class RunPages {
   // command: the process that `neap run` started.
   RunPages(std::filesystem::path prefix, pid_t command) : prefix_(std::move(prefix)), command_(command) {}
 
+  RunPages(const RunPages&) = delete;
+  RunPages& operator=(const RunPages&) = delete;
+  ~RunPages();
+
   // Takes in the pages of processes that have ended and removes their files, so that a command with many short
   // processes does not fill the memory that it is being measured in. `all`: also of those that still run.
   void Collect(bool all);
@@ -70,10 +77,12 @@ class RunPages {
   const std::optional<StatsPage>& biggest() const { return biggest_; }  // by PeakAnon
   // Of those that came to no normal exit: the command itself, else the one that wrote last.
   const std::optional<StatsPage>& killed() const { return killed_; }
+  // Where the profile of one of these two is kept, if it has one.
+  std::string ProfileOf(const StatsPage& page) const;
   size_t count() const { return count_; }
 
  private:
-  void TakeIn(const StatsPage& page);
+  void TakeIn(const std::filesystem::path& file, const StatsPage& page);
 
   std::filesystem::path prefix_;
   pid_t command_;
@@ -85,8 +94,8 @@ class RunPages {
 // A folder for the pages of one `neap run`, in memory where that can be; empty if it can be made nowhere.
 std::string MakeRunFolder();
 
-// Writes a copy of a page that `neap stat FILE` reads.
-void SavePage(const StatsPage& page, const std::string& path);
+// Writes a copy of a page that `neap stat FILE` reads, and of its profile, if there is one, for `neap profile FILE`.
+void SavePage(const StatsPage& page, const std::string& profile, const std::string& path);
 
 // Removes from /dev/shm the pages that nobody will read: those of a normal exit, and those of processes that are gone,
 // as long after they were last written as alloc/stats_files.h says; and the folders of `neap run` that are a day old.

@@ -29,6 +29,7 @@ struct RunOptions {
   std::string limit;
   std::string stats;
   std::string report;
+  bool profile = false;
   bool json = false;
   std::vector<std::string> command;
 };
@@ -98,12 +99,13 @@ std::unique_ptr<LimitedCgroup> MakeCgroup(const std::string& limit_text, uint64_
 }
 
 // What was asked to be left behind. The command has run: its exit code stands, whatever fails here.
-void Keep(const RunOptions& options, const fs::path& page_file, const RunOutcome& outcome) {
+void Keep(const RunOptions& options, const fs::path& page_file, const RunPages& pages, const RunOutcome& outcome) {
   const auto nothing = [](const std::string& file) {
     Say(fmt::format("nothing to keep in {}: no process of the command kept a page", file));
   };
   try {
-    if (!options.stats.empty()) outcome.page ? SavePage(*outcome.page, page_file) : nothing(options.stats);
+    const std::string profile = outcome.page ? pages.ProfileOf(*outcome.page) : "";
+    if (!options.stats.empty()) outcome.page ? SavePage(*outcome.page, profile, page_file) : nothing(options.stats);
     if (options.report.empty()) return;
     if (!outcome.page) return nothing(options.report);
     Story story = Tell(*outcome.page, outcome.page->exited != 0 ? PageState::kEnded : PageState::kGone);
@@ -132,6 +134,7 @@ int Run(const RunOptions& options) {
   if (!other.empty()) Say(fmt::format("LD_PRELOAD already has {}, which comes before neap: unset it", other));
   plan.environment = {{"LD_PRELOAD", preload}};
   if (!place.prefix().empty()) plan.environment.emplace_back("NEAP_STATS", place.prefix());
+  if (options.profile) plan.environment.emplace_back("NEAP_PROFILE", "1");
   if (cgroup != nullptr) plan.cgroup_processes_file = cgroup->ProcessesFile();
 
   Child child(plan);
@@ -159,7 +162,7 @@ int Run(const RunOptions& options) {
   } else if (outcome.page) {
     outcome.limit = outcome.page->now.limit;
   }
-  Keep(options, place.prefix(), outcome);
+  Keep(options, place.prefix(), pages, outcome);
   fmt::print(stderr, "{}\n",
              options.json ? JsonText(OutcomeJson(outcome), JsonLayout::kOneLine) : OutcomeLine(outcome));
   return outcome.end.exit_code;
@@ -176,6 +179,7 @@ void AddRun(CLI::App& app, const std::optional<std::vector<std::string>>& after_
       ->type_name("FILE");
   run->add_option("--report", options->report, "Write a report of it to this file, as neap report does")
       ->type_name("FILE");
+  run->add_flag("--profile", options->profile, "Sample which stacks allocate, for neap profile and the report");
   run->add_flag("--json", options->json, "The line at the end as JSON (on stderr, as the words are)");
   run->prefix_command();
   run->footer(
