@@ -43,7 +43,8 @@ class DoctorTest(CommandTest):
 
 class Programs(DoctorTest):
     def test_an_ordinary_program(self):
-        self.expect("fine", "program", "loaded by", self.build("plain", MAIN), code=0)
+        for program in (self.build("plain", MAIN), NEAP):
+            self.expect("fine", "program", "loaded by", program, code=0)
 
     def test_a_static_program(self):
         for flag in ("-static", "-static-pie"):

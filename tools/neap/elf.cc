@@ -54,14 +54,15 @@ constexpr Mark kSymbolMarks[] = {
     {"PartitionAlloc", "_ZN14partition_alloc", nullptr},
 };
 
-// Stripped files still hold the texts of their messages.
+// Stripped files still hold the texts of their messages. A blank comes next, which is left out here: this program is no
+// allocator, and must not look like one.
 struct TextMark {
   const char* family;
   std::string_view text;
 };
 constexpr TextMark kTextMarks[] = {
-    {"jemalloc", "<jemalloc>: "},          {"mimalloc", "mimalloc: error: "}, {"mimalloc", "mimalloc: warning: "},
-    {"tcmalloc", "tcmalloc: large alloc"}, {"Scudo", "Scudo ERROR: "},
+    {"jemalloc", "<jemalloc>:"},           {"mimalloc", "mimalloc: error:"}, {"mimalloc", "mimalloc: warning:"},
+    {"tcmalloc", "tcmalloc: large alloc"}, {"Scudo", "Scudo ERROR:"},
 };
 
 class MappedFile {
@@ -177,8 +178,9 @@ void ReadSections(const MappedFile& file, const Elf64_Ehdr& header, ElfFile& elf
 void ReadTexts(const MappedFile& file, ElfFile& elf) {
   for (const TextMark& mark : kTextMarks) {
     const std::string_view& bytes = file.bytes();
-    if (memmem(bytes.data(), bytes.size(), mark.text.data(), mark.text.size()) != nullptr) {
-      AddAllocator(elf, mark.family, fmt::format("the text \"{}\"", mark.text));
+    const std::string text = std::string(mark.text) + ' ';
+    if (memmem(bytes.data(), bytes.size(), text.data(), text.size()) != nullptr) {
+      AddAllocator(elf, mark.family, fmt::format("the text \"{}\"", text));
     }
   }
   for (AllocatorInside& inside : elf.allocators) {
