@@ -1,5 +1,5 @@
-# What `cmake --install` puts in place and `cpack` packs: the library, its header, the command, the man page, and the
-# files by which CMake and pkg-config find them.
+# What `cmake --install` puts in place and `cpack` packs: the library, its header, the command, the man page, what goes
+# with the command's output (share/neap), and the files by which CMake and pkg-config find them.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS neap EXPORT neapTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -13,6 +13,9 @@ install(FILES ${PROJECT_SOURCE_DIR}/cmake/copyright DESTINATION ${CMAKE_INSTALL_
 if(TARGET neap_command)
   install(TARGETS neap_command)
   install(FILES ${PROJECT_SOURCE_DIR}/tools/man/neap.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  foreach(folder schema prometheus grafana)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/tools/${folder} DESTINATION ${CMAKE_INSTALL_DATADIR}/neap)
+  endforeach()
 endif()
 
 set(CPACK_GENERATOR DEB)

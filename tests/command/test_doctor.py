@@ -28,6 +28,11 @@ class DoctorTest(CommandTest):
             self.assertEqual(result.returncode, code, told)
         return told["findings"]
 
+    def advice(self, subject, *target):
+        """What to do about the one finding on that subject."""
+        [finding] = [finding for finding in self.findings(*target) if finding["subject"] == subject]
+        return finding["advice"]
+
     def expect(self, severity, subject, words, *target, **options):
         matching = [finding for finding in self.findings(*target, **options)
                     if finding["severity"] == severity and finding["subject"] == subject]
@@ -38,7 +43,8 @@ class DoctorTest(CommandTest):
 
 class Programs(DoctorTest):
     def test_an_ordinary_program(self):
-        self.expect("fine", "program", "loaded by", self.build("plain", MAIN), code=0)
+        for program in (self.build("plain", MAIN), NEAP):
+            self.expect("fine", "program", "loaded by", program, code=0)
 
     def test_a_static_program(self):
         for flag in ("-static", "-static-pie"):
@@ -64,6 +70,34 @@ class Programs(DoctorTest):
         path = self.build("libstripped.so", source, "-shared", "-fPIC", "-s")
         self.expect("part", "allocator", "has jemalloc inside", path)
 
+    def test_what_makes_an_allocator_give_back(self):
+        purge = '("arena.4096.purge", NULL, NULL, NULL, 0)'
+        for symbol, advice in (
+                ("mallctl", f"set MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0, or call mallctl{purge}"),
+                ("_rjem_mallctl", f"set _RJEM_MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0, or call _rjem_mallctl{purge}"),
+                ("duckdb_je_mallctl", "set DUCKDB_JE_MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0, or call duckdb_je_"),
+                ("duckdb_je_malloc", "set <PREFIX>MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0;"),
+                ("mi_collect", "set MIMALLOC_PURGE_DELAY=0, or call mi_collect(true)"),
+                ("arrow_mi_collect", "set MIMALLOC_PURGE_DELAY=0, or call arrow_mi_collect(true)"),
+                ("MallocExtension_ReleaseFreeMemory", "set TCMALLOC_AGGRESSIVE_DECOMMIT=1 (which that of gperftools reads), "
+                                                      "or call MallocExtension_ReleaseFreeMemory()"),
+                ("_ZN5scudo5alloc", "set SCUDO_OPTIONS=release_to_os_interval_ms=0;"),
+                ("scalable_allocation_command", "call scalable_allocation_command(0, NULL);"),
+                ("sn_rust_alloc", "build it without snmalloc, which nothing makes give back;")):
+            path = self.build("libinside.so", f"void {symbol}(void) {{}}\n", "-shared", "-fPIC")
+            self.assertTrue(self.advice("allocator", path).startswith(advice), self.advice("allocator", path))
+
+    def test_what_is_not_exported_cannot_be_called(self):
+        source = MAIN + "__attribute__((used)) static void _rjem_mallctl(void) {}\n"
+        self.assertEqual(self.advice("allocator", self.build("inside", source)),
+                         "set _RJEM_MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0; what it holds shows as foreign")
+
+    def test_a_stripped_jemalloc_tells_its_variable_by_its_text(self):
+        source = ('const char* texts[] = {"<jemalloc>: bad thing", "no MALLOC_CONF here", "x_JE_MALLOC_CONF", '
+                  '"JE_ARROW_MALLOC_CONF", "MALLOC_CONF: no"};\n')
+        path = self.build("libstripped.so", source, "-shared", "-fPIC", "-s")
+        self.assertTrue(self.advice("allocator", path).startswith("set JE_ARROW_MALLOC_CONF=dirty"))
+
     def test_an_allocator_in_a_library_that_the_program_needs(self):
         self.build("libinside.so", "void mi_heap_malloc(void) {}\n", "-shared", "-fPIC")
         program = self.build("needs", "void mi_heap_malloc(void); int main(void) { mi_heap_malloc(); }\n",
@@ -79,6 +113,10 @@ class Programs(DoctorTest):
     def test_musl(self):
         program = self.build("musl", MAIN, "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
         self.expect("block", "libc", "uses musl", program)
+        self.build("libc.musl-x86_64.so.1", "", "-shared", "-nostdlib", "-Wl,-soname=libc.musl-x86_64.so.1")
+        library = self.build("libmusl.so", "", "-shared", "-nostdlib", "-Wl,--no-as-needed", f"-L{self.folder}",
+                             "-l:libc.musl-x86_64.so.1")
+        self.expect("block", "libc", "uses musl (libc.musl-x86_64.so.1)", library)
 
     def test_another_architecture(self):
         content = bytearray(self.build("foreign", MAIN).read_bytes())
@@ -151,11 +189,20 @@ class Processes(DoctorTest):
         self.expect("part", "allocator", "libinside.so has mimalloc inside", process.pid)
 
 
+    def test_the_extension_modules_of_a_python_are_seen(self):
+        module = self.build("inside.abi3.so", "void _rjem_mallctl(void) {}\n", "-shared", "-fPIC")
+        source = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print(flush=True); sys.stdin.read()"
+        process = subprocess.Popen([sys.executable, "-c", source, module], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(lambda: (process.kill(), process.communicate()))
+        process.stdout.readline()
+        self.expect("part", "allocator", "inside.abi3.so has jemalloc inside (_rjem_mallctl)", process.pid)
+
+
 class Machine(DoctorTest):
     def test_every_trap_is_looked_at(self):
         subjects = {finding["subject"] for finding in self.findings()}
-        self.assertLessEqual({"library", "statistics", "cgroup", "huge pages", "rseq", "ulimit -v", "max_map_count",
-                              "overcommit"}, subjects)
+        self.assertLessEqual({"library", "static TLS", "statistics", "cgroup", "huge pages", "rseq", "ulimit -v",
+                              "max_map_count", "overcommit"}, subjects)
 
     def test_a_missing_and_a_broken_library(self):
         broken = self.folder / "libneap.so"
@@ -165,6 +212,11 @@ class Machine(DoctorTest):
 
     def test_rseq_turned_off(self):
         self.expect("note", "rseq", "try-locks", env={**os.environ, "GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
+
+    def test_static_tls(self):
+        self.expect("fine", "static TLS", "of 512 B that are kept for libraries opened late")
+        self.expect("note", "static TLS", "a plugin that is linked with it may not load",
+                    env={**os.environ, "GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=8:glibc.malloc.check=0"})
 
     def test_a_bounded_address_space(self):
         bound = 1 << 30

@@ -36,6 +36,9 @@ class Test(unittest.TestCase):
     def expected(self, library_folder):
         return sorted([
             "bin/neap", "include/neap.h", "share/man/man1/neap.1", "share/doc/neap/copyright",
+            "share/neap/grafana/neap.json", "share/neap/prometheus/neap.rules.yml",
+            *(f"share/neap/schema/{name}.json" for name in (
+                "doctor", "ledger", "report", "run", "shrink", "sql", "stat", "units")),
             *(f"{library_folder}/{name}" for name in (
                 "libneap.so", "libneap.so.0", "pkgconfig/neap.pc", "cmake/neap/neapConfig.cmake",
                 "cmake/neap/neapConfig-relwithdebinfo.cmake", "cmake/neap/neapConfigVersion.cmake")),

@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <sstream>
@@ -55,6 +56,30 @@ std::string Interpreter(const std::string& file) {
   return fs::path(program).filename() == "env" && !argument.empty() ? FindCommand(argument) : program;
 }
 
+// What makes an allocator give back at once, in the environment of its program.
+struct Setting {
+  const char* family;
+  const char* variable;  // of jemalloc where the file does not tell it
+  const char* value;
+};
+constexpr Setting kSettings[] = {
+    {"jemalloc", "<PREFIX>MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0"},
+    {"mimalloc", "MIMALLOC_PURGE_DELAY", "0"},
+    {"tcmalloc", "TCMALLOC_AGGRESSIVE_DECOMMIT", "1 (which that of gperftools reads)"},
+    {"Scudo", "SCUDO_OPTIONS", "release_to_os_interval_ms=0"},
+};
+
+std::string HowToGiveBack(const AllocatorInside& inside) {
+  std::string advice;
+  for (const Setting& setting : kSettings) {
+    if (inside.family != setting.family) continue;
+    advice = fmt::format("set {}={}", inside.variable.empty() ? setting.variable : inside.variable, setting.value);
+  }
+  if (!inside.call.empty()) advice += (advice.empty() ? "call " : ", or call ") + inside.call;
+  if (advice.empty()) advice = "build it without " + inside.family + ", which nothing makes give back";
+  return advice + "; what it holds shows as foreign";
+}
+
 // arrow_pool: ARROW_DEFAULT_MEMORY_POOL of the program, with which Arrow leaves its own allocators unused.
 void DiagnoseAllocators(const ElfFile& elf, const std::string& file, const std::string& arrow_pool,
                         Findings& findings) {
@@ -72,10 +97,7 @@ void DiagnoseAllocators(const ElfFile& elf, const std::string& file, const std::
     } else if (is_arrow) {
       findings.push_back({Severity::kPart, "allocator", what + bypass, "set ARROW_DEFAULT_MEMORY_POOL=system"});
     } else {
-      findings.push_back(
-          {Severity::kPart, "allocator", what + bypass,
-           fmt::format("its memory shows as foreign: bound it by its own settings, or build it without {}",
-                       inside.family)});
+      findings.push_back({Severity::kPart, "allocator", what + bypass, HowToGiveBack(inside)});
     }
   }
   if (elf.executable && elf.dynamic && elf.exports_malloc) {
@@ -107,9 +129,12 @@ bool DiagnoseExecutable(const ElfFile& elf, const std::string& file, Findings& f
                         "build it dynamically, or link it with -lneap"});
     return false;
   }
-  if (elf.interpreter.find("musl") != elf.interpreter.npos) {
-    findings.push_back({Severity::kBlock, "libc",
-                        fmt::format("{} uses musl ({}); libneap.so needs glibc", file, elf.interpreter),
+  std::vector<std::string> loaded = elf.needed;  // a library names no loader, but its libc
+  loaded.push_back(elf.interpreter);
+  const auto musl = std::find_if(loaded.begin(), loaded.end(),
+                                 [](const std::string& name) { return name.find("musl") != name.npos; });
+  if (musl != loaded.end()) {
+    findings.push_back({Severity::kBlock, "libc", fmt::format("{} uses musl ({}); libneap.so needs glibc", file, *musl),
                         "use an image with glibc, such as Debian's"});
     return false;
   }

@@ -14,6 +14,7 @@
 #include "tools/neap/bytes.h"
 #include "tools/neap/cgroup.h"
 #include "tools/neap/diagnosis.h"
+#include "tools/neap/elf.h"
 #include "tools/neap/library.h"
 #include "tools/neap/proc.h"
 
@@ -52,6 +53,23 @@ Finding Library() {
             "use a build for this machine and its libc"};
   }
   return {Severity::kFine, "library", library + " loads", ""};
+}
+
+// What the loader keeps of static TLS for libraries that are opened late, at the least: more where no dlmopen is used.
+constexpr uint64_t kOptionalTls = 512;
+
+// Preloaded or linked it has its place from the start on; with a plugin that is opened late it comes late as well.
+Finding StaticTls(uint64_t bytes, pid_t pid) {
+  constexpr const char* kTunable = "glibc.rtld.optional_static_tls=";
+  const std::string tunables = ProcessEnvironment(pid, "GLIBC_TUNABLES").value_or("");
+  const size_t at = tunables.find(kTunable);
+  const uint64_t kept =
+      at == tunables.npos ? kOptionalTls : strtoull(tunables.c_str() + at + strlen(kTunable), nullptr, 0);
+  const std::string what = fmt::format("{} for libneap.so, of {} that are kept for libraries opened late",
+                                       FormatBytes(bytes), FormatBytes(kept));
+  if (bytes <= kept) return {Severity::kFine, "static TLS", what, ""};
+  return {Severity::kNote, "static TLS", what + ": a plugin that is linked with it may not load",
+          fmt::format("preload it, or GLIBC_TUNABLES={}{}", kTunable, kOptionalTls)};
 }
 
 Finding SharedMemory() {
@@ -143,6 +161,10 @@ Finding Overcommit() {
 
 void DiagnoseSystem(pid_t pid, Findings& findings) {
   findings.push_back(Library());
+  std::string ignored;
+  if (const std::optional<ElfFile> library = ReadElf(FindLibrary(), &ignored)) {
+    findings.push_back(StaticTls(library->tls, pid));
+  }
   findings.push_back(SharedMemory());
   Cgroups(pid, findings);
   findings.push_back(HugePages());

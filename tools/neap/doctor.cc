@@ -37,7 +37,7 @@ const char* SeverityName(Severity severity) {
 void Print(const Findings& findings, Severity worst) {
   for (const Finding& finding : findings) {
     fmt::print("{:<6}{:<14}{}\n", SeverityName(finding.severity), finding.subject, Printable(finding.what));
-    if (!finding.advice.empty()) fmt::print("{:20}-> {}\n", "", finding.advice);
+    if (!finding.advice.empty()) fmt::print("{:20}-> {}\n", "", Printable(finding.advice));
   }
   const char* verdict = worst == Severity::kBlock  ? "neap does not work here until what is marked 'block' is changed"
                         : worst == Severity::kPart ? "neap works, but not for what is marked 'part'"

@@ -27,15 +27,20 @@ namespace fs = std::filesystem;
 // How an allocator gives itself away. Builds often put a prefix before the names, so the end of a name counts.
 struct Mark {
   const char* family;
-  const char* begins;  // of a defined symbol; null: any
-  const char* ends;    // null: any
+  const char* begins;                // of a defined symbol; null: any
+  const char* ends;                  // null: any
+  const char* gives_back = nullptr;  // the arguments with which this function makes it give back all it can
 };
 constexpr Mark kSymbolMarks[] = {
+    {"jemalloc", nullptr, "mallctl", "(\"arena.4096.purge\", NULL, NULL, NULL, 0)"},  // 4096: MALLCTL_ARENAS_ALL
     {"jemalloc", nullptr, "mallctlnametomib"},
     {"jemalloc", nullptr, "je_malloc"},
     {"jemalloc", "_rjem_", "malloc"},
+    {"mimalloc", "mi_collect", "mi_collect", "(true)"},
+    {"mimalloc", nullptr, "_mi_collect", "(true)"},
     {"mimalloc", nullptr, "mi_heap_malloc"},
     {"mimalloc", "_mi_malloc_generic", nullptr},
+    {"tcmalloc", "MallocExtension_ReleaseFreeMemory", nullptr, "()"},
     {"tcmalloc", "tc_malloc", "tc_malloc"},
     {"tcmalloc", "TCMallocInternal", nullptr},
     {"tcmalloc", "_ZN8tcmalloc", nullptr},
@@ -44,18 +49,20 @@ constexpr Mark kSymbolMarks[] = {
     {"snmalloc", nullptr, "sn_rust_alloc"},
     {"rpmalloc", "rpmalloc", "rpmalloc"},
     {"Scudo", "_ZN5scudo", nullptr},
+    {"tbbmalloc", "scalable_allocation_command", nullptr, "(0, NULL)"},  // 0: TBBMALLOC_CLEAN_ALL_BUFFERS
     {"tbbmalloc", "scalable_malloc", "scalable_malloc"},
     {"PartitionAlloc", "_ZN14partition_alloc", nullptr},
 };
 
-// Stripped files still hold the texts of their messages.
+// Stripped files still hold the texts of their messages. A blank comes next, which is left out here: this program is no
+// allocator, and must not look like one.
 struct TextMark {
   const char* family;
   std::string_view text;
 };
 constexpr TextMark kTextMarks[] = {
-    {"jemalloc", "<jemalloc>: "},          {"mimalloc", "mimalloc: error: "}, {"mimalloc", "mimalloc: warning: "},
-    {"tcmalloc", "tcmalloc: large alloc"}, {"Scudo", "Scudo ERROR: "},
+    {"jemalloc", "<jemalloc>:"},           {"mimalloc", "mimalloc: error:"}, {"mimalloc", "mimalloc: warning:"},
+    {"tcmalloc", "tcmalloc: large alloc"}, {"Scudo", "Scudo ERROR:"},
 };
 
 class MappedFile {
@@ -105,15 +112,36 @@ std::string_view TextAt(std::string_view strings, uint64_t at) {
   return strings.substr(at, strnlen(strings.data() + at, strings.size() - at));
 }
 
-void AddAllocator(ElfFile& elf, const char* family, std::string_view evidence) {
+AllocatorInside& AddAllocator(ElfFile& elf, const char* family, std::string_view evidence) {
   auto same = [family](const AllocatorInside& inside) { return inside.family == family; };
-  if (std::any_of(elf.allocators.begin(), elf.allocators.end(), same)) return;
-  elf.allocators.push_back({family, std::string(evidence)});
+  auto found = std::find_if(elf.allocators.begin(), elf.allocators.end(), same);
+  if (found != elf.allocators.end()) return *found;
+  return elf.allocators.emplace_back(AllocatorInside{family, std::string(evidence), "", ""});
 }
 
 bool Matches(const Mark& mark, std::string_view name) {
   return (mark.begins == nullptr || name.starts_with(mark.begins)) &&
          (mark.ends == nullptr || name.ends_with(mark.ends));
+}
+
+// A build of jemalloc with the prefix p_ exports p_mallctl and reads P_MALLOC_CONF.
+constexpr std::string_view kVariable = "MALLOC_CONF";
+
+std::string VariableByPrefix(std::string_view name) {
+  std::string variable(name.substr(0, name.find("mallctl")));
+  std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return toupper(c); });
+  return variable.append(kVariable);
+}
+
+// Its name as a text of its own in a file whose symbols do not tell.
+std::string VariableByText(std::string_view bytes) {
+  const std::string end = std::string(kVariable) + '\0';
+  for (size_t at = 0; (at = bytes.find(end, at)) != bytes.npos; ++at) {
+    const size_t before = bytes.find_last_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", at);
+    if (before == bytes.npos || bytes[before] != '\0') continue;
+    return std::string(bytes.substr(before + 1, at + kVariable.size() - before - 1));
+  }
+  return "";
 }
 
 void ReadSymbols(const MappedFile& file, const Elf64_Shdr& section, std::string_view strings, ElfFile& elf) {
@@ -122,7 +150,12 @@ void ReadSymbols(const MappedFile& file, const Elf64_Shdr& section, std::string_
     std::string_view name = TextAt(strings, symbol.st_name);
     if (section.sh_type == SHT_DYNSYM && name == "malloc") elf.exports_malloc = true;
     for (const Mark& mark : kSymbolMarks) {
-      if (Matches(mark, name)) AddAllocator(elf, mark.family, name);
+      if (!Matches(mark, name)) continue;
+      AllocatorInside& inside = AddAllocator(elf, mark.family, name);
+      if (inside.variable.empty() && name.find("mallctl") != name.npos) inside.variable = VariableByPrefix(name);
+      const bool exported = section.sh_type == SHT_DYNSYM;
+      if (inside.call.empty() && exported && mark.gives_back != nullptr)
+        inside.call = fmt::format("{}{}", name, mark.gives_back);
     }
   }
 }
@@ -145,9 +178,13 @@ void ReadSections(const MappedFile& file, const Elf64_Ehdr& header, ElfFile& elf
 void ReadTexts(const MappedFile& file, ElfFile& elf) {
   for (const TextMark& mark : kTextMarks) {
     const std::string_view& bytes = file.bytes();
-    if (memmem(bytes.data(), bytes.size(), mark.text.data(), mark.text.size()) != nullptr) {
-      AddAllocator(elf, mark.family, fmt::format("the text \"{}\"", mark.text));
+    const std::string text = std::string(mark.text) + ' ';
+    if (memmem(bytes.data(), bytes.size(), text.data(), text.size()) != nullptr) {
+      AddAllocator(elf, mark.family, fmt::format("the text \"{}\"", text));
     }
+  }
+  for (AllocatorInside& inside : elf.allocators) {
+    if (inside.family == "jemalloc" && inside.variable.empty()) inside.variable = VariableByText(file.bytes());
   }
 }
 
@@ -260,6 +297,7 @@ std::optional<ElfFile> ReadElf(const std::string& path, std::string* problem) {
   std::error_code error;
   std::string origin = fs::canonical(path, error).parent_path();
   for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type == PT_TLS) elf.tls = segment.p_memsz;
     if (segment.p_type == PT_INTERP) elf.interpreter = TextAt(file.Part(segment.p_offset, segment.p_filesz), 0);
     if (segment.p_type == PT_DYNAMIC) {
       elf.dynamic = true;

@@ -12,6 +12,9 @@ namespace neap::command {
 struct AllocatorInside {
   std::string family;    // "jemalloc"
   std::string evidence;  // the symbol or the text that told
+  // Of jemalloc: the variable with its settings, named after the prefix of its build; "" where the file does not tell.
+  std::string variable;
+  std::string call;  // of a function that the file exports, by which it gives back; "" where there is none
 };
 
 struct ElfFile {
@@ -22,6 +25,7 @@ struct ElfFile {
   bool dynamic = false;     // has symbols to link at run time
   bool exports_malloc = false;
   bool is_go = false;  // Go's runtime maps its heap itself
+  uint64_t tls = 0;    // bytes for every thread, in a library of the initial-exec model static TLS
   std::vector<std::string> needed;
   std::vector<std::string> search_path;  // DT_RUNPATH or DT_RPATH, $ORIGIN replaced
   std::vector<AllocatorInside> allocators;
