@@ -41,7 +41,7 @@ bool ReadSize(const char* text, size_t* size) {
 
 // Prefixes of those that are the command's and the tests'.
 constexpr const char* kOthers[] = {"NEAP_LIBRARY=", "NEAP_ENGINE_PYTHON=", "NEAP_SPILL_DIR=", "NEAP_COMMAND=",
-                                   "NEAP_HOLD=",    "NEAP_TEST",           "NEAP_PRELOAD"};
+                                   "NEAP_HOLD=",    "NEAP_PROFILED=",      "NEAP_TEST",       "NEAP_PRELOAD"};
 
 void NameIfUnknown(const char* variable) {
   if (strncmp(variable, "NEAP_", 5) != 0) return;

@@ -33,12 +33,12 @@ def eventually(condition, what):
 
 
 class Program:
-    """hold.c, run by `prefix` (a command line that ends in a command)."""
+    """hold.c, or another that says its pid, run by `prefix` (a command line that ends in a command)."""
 
-    def __init__(self, *prefix, environment=None, **options):
-        self.process = subprocess.Popen([*map(str, prefix), HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, *prefix, command=(HOLD,), environment=None, **options):
+        self.process = subprocess.Popen([*map(str, prefix), *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, env=environment, **options)
-        self.pid = int(self.line().split()[1])  # of hold itself, not of what runs it
+        self.pid = int(self.line().split()[1])  # of the program itself, not of what runs it
         self.children = []
 
     def line(self):
@@ -105,9 +105,10 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(stop)
         return program
 
-    def preloaded(self, **variables):
+    def preloaded(self, *command, **variables):
         """A program on neap that no `neap run` looks after."""
-        return self.program(environment={**os.environ, "LD_PRELOAD": library(), **variables})
+        return self.program(command=command or (HOLD,),
+                            environment={**os.environ, "LD_PRELOAD": library(), **variables})
 
     def one_line(self, text, start):
         """The text is one line that begins so."""
