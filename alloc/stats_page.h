@@ -128,7 +128,7 @@ struct StatsEvent {
   uint64_t value;  // to, or the bytes of all
 };
 
-// Of all arenas; `live` leaves out what the CPUs' caches hold.
+// Of all arenas; `live` leaves out what the CPUs' caches and the quarantine hold.
 struct StatsClass {
   uint64_t live, resident, dirty;
   uint64_t requested;  // what the program asked for of `live`, estimated from a sample of requests
@@ -142,7 +142,7 @@ struct StatsArena {
 };
 
 struct StatsNode {
-  uint64_t resident, dirty;  // of the root arena's slabs and of free runs; larger blocks are where they were touched
+  uint64_t resident, dirty;  // of slabs and of free runs; larger blocks are where they were touched
 };
 
 // Where the memory is: read about once a second.
