@@ -6,6 +6,7 @@
 #include "alloc/clock.h"
 #include "alloc/config.h"
 #include "alloc/consumers.h"
+#include "alloc/foreign.h"
 #include "alloc/heap.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
@@ -234,6 +235,8 @@ int neap_ledger(neap_ledger_fn fn, void* context) {
   total.peak = PeakResident(total.metadata, total.resident);
   total.foreign = view.foreign;
   total.anon = view.process_anon;
+  total.foreign_purges = neap::ForeignAllocators::Purges();
+  total.foreign_purged = neap::ForeignAllocators::PurgedBytes();
   fn(context, &total);
   return 0;
 }

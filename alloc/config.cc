@@ -12,6 +12,7 @@ namespace {
 constinit bool g_background = true;
 constinit bool g_hardened = false;
 constinit bool g_oom_null = false;
+constinit bool g_foreign = false;
 // A copy: programs that set their title (redis, postgres, nginx) write over their environment.
 constinit char g_stats_prefix[512] = "";
 constinit bool g_has_stats_prefix = false;
@@ -51,12 +52,14 @@ void Config::Read() {
   const char* prefix = Os::Environment(kConfigTable[3].name);
   g_has_stats_prefix = prefix != nullptr && strlen(prefix) < sizeof g_stats_prefix;
   if (g_has_stats_prefix) memcpy(g_stats_prefix, prefix, strlen(prefix) + 1);
+  g_foreign = ReadChoice(kConfigTable[4], "0", "1", false);
   Os::ForEachVariable(NameIfUnknown);
 }
 
 bool Config::background() { return g_background; }
 bool Config::hardened() { return g_hardened; }
 bool Config::oom_null() { return g_oom_null; }
+bool Config::foreign() { return g_foreign; }
 const char* Config::stats_prefix() { return g_has_stats_prefix ? g_stats_prefix : nullptr; }
 
 }  // namespace neap

@@ -21,6 +21,10 @@ inline constexpr ConfigRow kConfigTable[] = {
     {"NEAP_OOM", "kill", "kill or null",
      "null: where the container's limit has no room left, malloc gives NULL instead of the kernel a kill"},
     {"NEAP_STATS", "/dev/shm/neap", "a path's prefix, or 0", "where the page of statistics is kept; 0: nowhere"},
+    {"NEAP_FOREIGN", "0", "0 or 1",
+     "1: under pressure other allocators inside the process (jemalloc, mimalloc, tcmalloc) are told to give back. "
+     "Calls "
+     "into code that is not neap's"},
 };
 
 class Config {
@@ -29,6 +33,7 @@ class Config {
   static bool background();
   static bool hardened();
   static bool oom_null();
+  static bool foreign();
   static const char* stats_prefix();  // null: not set
 };
 

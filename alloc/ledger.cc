@@ -8,6 +8,7 @@
 
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
+#include "alloc/foreign.h"
 #include "alloc/hardened.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
@@ -137,6 +138,8 @@ Ledger ReadLedger() {
   ledger.decay_ms = Releaser::DecayMs();
   ledger.callbacks = Consumers::Asked();
   ledger.wanted = Consumers::Wanted();
+  ledger.foreign_purges = ForeignAllocators::Purges();
+  ledger.foreign_purged = ForeignAllocators::PurgedBytes();
   ledger.arenas = static_cast<uint32_t>(Arena::Count());
   return ledger;
 }

@@ -147,6 +147,8 @@ typedef struct neap_ledger_row_t {
   uint64_t overruns; /* arena, total */
   uint64_t foreign;  /* total */
   uint64_t anon;     /* total: anonymous memory of the process, as the kernel counted it a moment before; 0: unknown */
+  uint64_t foreign_purges; /* total: with NEAP_FOREIGN=1, calls to other allocators to give back */
+  uint64_t foreign_purged; /* total: bytes by which foreign memory fell in them */
 } neap_ledger_row_t;
 
 /* The row is valid until the function returns. It may do whatever a program may do, allocate and read the ledger

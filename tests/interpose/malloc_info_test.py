@@ -17,7 +17,7 @@ FIGURES = ("live", "requested", "cached", "dirty", "metadata", "resident")
 class Row(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("size", "kind", "id", "parent")] + [("name", ctypes.c_char * 48)] + [
         (name, ctypes.c_uint64) for name in ("block_size", *FIGURES, "charged", "peak", "bound", "overruns", "foreign",
-                                             "anon")]
+                                             "anon", "foreign_purges", "foreign_purged")]
 
 
 class Mallinfo2(ctypes.Structure):
