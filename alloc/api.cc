@@ -1,13 +1,16 @@
 // api.cc: neap.h over the classes of alloc/.
 #include <errno.h>
+#include <string.h>
 
 #include "alloc/arena.h"
 #include "alloc/clock.h"
 #include "alloc/config.h"
 #include "alloc/consumers.h"
+#include "alloc/foreign.h"
 #include "alloc/heap.h"
 #include "alloc/ledger.h"
 #include "alloc/limit_gate.h"
+#include "alloc/metadata.h"
 #include "alloc/neap.h"
 #include "alloc/page_map.h"
 #include "alloc/release.h"
@@ -19,6 +22,47 @@ using neap::StartHeap;
 namespace {
 
 Arena* Of(neap_arena* arena) { return reinterpret_cast<Arena*>(arena); }
+
+// Of what the arenas held; free runs had their part in it before or after.
+uint64_t PeakResident(uint64_t metadata, uint64_t resident) {
+  const uint64_t peak = Arena::Root().peak() + metadata;
+  return peak > resident ? peak : resident;
+}
+
+neap_ledger_row_t RowOf(neap_ledger_kind kind) {
+  neap_ledger_row_t row = {};
+  row.size = sizeof row;
+  row.kind = kind;
+  return row;
+}
+
+neap_ledger_row_t ClassRow(neap_ledger_kind kind, size_t size_class, const neap::StatsClass& figures) {
+  neap_ledger_row_t row = RowOf(kind);
+  row.block_size = size_class < neap::kClasses ? neap::kSizeClasses[size_class].size : 0;
+  row.live = figures.live;
+  row.requested = figures.requested;
+  row.cached = figures.resident - figures.dirty - figures.live;
+  row.dirty = figures.dirty;
+  row.resident = figures.resident;
+  return row;
+}
+
+neap_ledger_row_t ArenaRow(const neap::StatsArena& figures) {
+  static_assert(sizeof(neap_ledger_row_t::name) == sizeof figures.name);
+  neap_ledger_row_t row = RowOf(NEAP_LEDGER_ARENA);
+  memcpy(row.name, figures.name, sizeof row.name);
+  row.id = figures.id;
+  row.parent = figures.parent;
+  row.live = figures.live;
+  row.cached = figures.cached;
+  row.dirty = figures.dirty;
+  row.resident = figures.live + figures.cached + figures.dirty;
+  row.charged = figures.charged;
+  row.peak = figures.peak;
+  row.bound = figures.bound;
+  row.overruns = figures.overruns;
+  return row;
+}
 
 }  // namespace
 
@@ -132,9 +176,7 @@ int neap_stats(neap_stats_t* stats) {
   stats->dirty = ledger.dirty;
   stats->metadata = ledger.metadata;
   stats->resident = ledger.Resident();
-  // Of what the arenas held; free runs had their part in it before or after.
-  const uint64_t peak = Arena::Root().peak() + ledger.metadata;
-  stats->peak_resident = peak > ledger.Resident() ? peak : ledger.Resident();
+  stats->peak_resident = PeakResident(ledger.metadata, ledger.Resident());
   stats->released = ledger.released;
   stats->regret = ledger.regret;
   stats->foreign = ledger.foreign;
@@ -145,6 +187,57 @@ int neap_stats(neap_stats_t* stats) {
   stats->limit_changes = ledger.limit_changes;
   stats->callbacks = ledger.callbacks;
   stats->reserved_space = neap::PageMap::MappedBytes();
+  return 0;
+}
+
+int neap_ledger(neap_ledger_fn fn, void* context) {
+  if (fn == nullptr) return EINVAL;
+  if (!StartHeap()) return ENOMEM;
+  neap::LimitGate::Refresh();
+  neap::LedgerRows rows;
+  neap_ledger_row_t shared = RowOf(NEAP_LEDGER_SHARED);
+  shared.dirty = rows.free_runs();
+  shared.metadata = neap::Metadata::ResidentBytes();
+  shared.resident = shared.dirty + shared.metadata;
+  fn(context, &shared);
+
+  neap_ledger_row_t total = shared;
+  total.kind = NEAP_LEDGER_TOTAL;
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    if (!rows.ReadArena(id)) continue;
+    neap_ledger_row_t arena = ArenaRow(rows.arena());
+    for (size_t c = 0; c <= neap::kClasses; ++c) {
+      neap_ledger_row_t row = ClassRow(NEAP_LEDGER_CLASS_OF_ARENA, c, rows.ClassOfArena(c));
+      row.id = arena.id;
+      arena.requested += row.requested;
+      if (row.resident != 0) fn(context, &row);
+    }
+    total.live += arena.live;
+    total.requested += arena.requested;
+    total.cached += arena.cached;
+    total.dirty += arena.dirty;
+    total.resident += arena.resident;
+    total.overruns += arena.overruns;
+    fn(context, &arena);
+  }
+  for (size_t c = 0; c <= neap::kClasses; ++c) {
+    const neap_ledger_row_t row = ClassRow(NEAP_LEDGER_CLASS, c, rows.Class(c));
+    if (row.resident != 0) fn(context, &row);
+  }
+  for (int node = 0; node < neap::RootHeap::Nodes(); ++node) {
+    neap_ledger_row_t row = RowOf(NEAP_LEDGER_NODE);
+    row.id = static_cast<uint32_t>(node);
+    row.resident = rows.Node(row.id).resident;
+    row.dirty = rows.Node(row.id).dirty;
+    fn(context, &row);
+  }
+  const neap::LimitGate::View view = neap::LimitGate::Read();
+  total.peak = PeakResident(total.metadata, total.resident);
+  total.foreign = view.foreign;
+  total.anon = view.process_anon;
+  total.foreign_purges = neap::ForeignAllocators::Purges();
+  total.foreign_purged = neap::ForeignAllocators::PurgedBytes();
+  fn(context, &total);
   return 0;
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <algorithm>
+
 #include "alloc/clock.h"
 #include "alloc/fork.h"
 #include "alloc/hardened.h"
@@ -28,11 +30,14 @@ constinit NodeHeap g_node0;
 constinit NodeHeap* g_nodes[RootHeap::kMaxNodes] = {&g_node0};
 constinit int g_node_count = 1;
 
+// Read while others allocate, the three are of slightly different moments: cut so that taken and dirty lie within what
+// is resident.
 ArenaLedger ReadPool(const SlabPool& pool) {
   const PoolLedger& ledger = pool.ledger();
-  return {.taken = ledger.taken_blocks.load(std::memory_order_relaxed) * pool.block_size(),
-          .resident = ledger.resident_pages.load(std::memory_order_relaxed) * kPageSize,
-          .dirty = ledger.dirty_pages.load(std::memory_order_relaxed) * kPageSize};
+  const size_t resident = ledger.resident_pages.load(std::memory_order_relaxed) * kPageSize;
+  const size_t dirty = std::min(ledger.dirty_pages.load(std::memory_order_relaxed) * kPageSize, resident);
+  const size_t taken = ledger.taken_blocks.load(std::memory_order_relaxed) * pool.block_size();
+  return {.taken = std::min(taken, resident - dirty), .resident = resident, .dirty = dirty};
 }
 
 }  // namespace
@@ -71,13 +76,6 @@ size_t RootHeap::DirtyPages() {
   size_t pages = 0;
   for (int node = 0; node < g_node_count; ++node) pages += g_nodes[node]->page_heap.DirtyPages();
   return pages;
-}
-
-StatsNode RootHeap::Read(int node) {
-  ArenaLedger sum;
-  for (const SlabPool& pool : g_nodes[node]->pools) sum += ReadPool(pool);
-  const size_t free_runs = g_nodes[node]->page_heap.DirtyPages() * kPageSize;
-  return {.resident = sum.resident + free_runs, .dirty = sum.dirty + free_runs};
 }
 
 // ---- The tree.
@@ -262,13 +260,19 @@ ArenaLedger Arena::ReadLarge() const {
   return {.taken = large, .resident = large + slack, .dirty = slack};
 }
 
-void Arena::AddClasses(StatsClass* classes) const {
+void Arena::AddRows(StatsClass* classes, StatsNode* nodes) const {
   const auto add = [](StatsClass& sum, const ArenaLedger& figures) {
     sum.live += figures.taken;
     sum.resident += figures.resident;
     sum.dirty += figures.dirty;
   };
-  ForEachPool([&](const SlabPool& pool) { add(classes[pool.size_class()], ReadPool(pool)); });
+  ForEachPool([&](const SlabPool& pool) {
+    const ArenaLedger figures = ReadPool(pool);
+    add(classes[pool.size_class()], figures);
+    StatsNode& node = nodes[pool.heap()->node()];
+    node.resident += figures.resident;
+    node.dirty += figures.dirty;
+  });
   add(classes[kClasses], ReadLarge());
 }
 

@@ -69,8 +69,9 @@ class Arena {
   size_t overruns() const { return overruns_.load(std::memory_order_relaxed); }
 
   ArenaLedger Read() const;
-  // Adds to the rows of its blocks' classes; blocks in the CPUs' caches count as live.
-  void AddClasses(StatsClass* classes) const;
+  // Adds to the rows of its blocks' classes, and of the nodes that its slabs are of; free blocks that are out of the
+  // slabs count as live.
+  void AddRows(StatsClass* classes, StatsNode* nodes) const;
   // Gives back the pages of partly used slabs that have been dirty since `cutoff_ms`. The caller holds the release
   // lock.
   size_t Release(uint32_t cutoff_ms, ReleaseBatch& batch);
@@ -135,7 +136,6 @@ struct RootHeap {
   static int CurrentNode();
   // Of free runs on every node.
   static size_t DirtyPages();
-  static StatsNode Read(int node);
 };
 
 template <class F>

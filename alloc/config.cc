@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <string_view>
+
 #include "alloc/misuse.h"
 #include "alloc/os.h"
 
@@ -13,9 +15,17 @@ constinit bool g_background = true;
 constinit bool g_hardened = false;
 constinit bool g_oom_null = false;
 constinit size_t g_profile = 0;
+constinit bool g_foreign = false;
 // A copy: programs that set their title (redis, postgres, nginx) write over their environment.
 constinit char g_stats_prefix[512] = "";
 constinit bool g_has_stats_prefix = false;
+
+consteval const ConfigRow& Row(std::string_view name) {
+  for (const ConfigRow& row : kConfigTable) {
+    if (row.name == name) return row;
+  }
+  __builtin_trap();  // there is no such row
+}
 
 // Of a row whose range has two words: whether the second of them was chosen over the first.
 bool ReadChoice(const ConfigRow& row, const char* first, const char* second, bool fallback) {
@@ -39,6 +49,17 @@ bool ReadSize(const char* text, size_t* size) {
   return at != text && *at == 0 && *size <= kMost;
 }
 
+size_t ReadInterval(const ConfigRow& row) {
+  constexpr size_t kDefault = 512 << 10;
+  const char* value = Os::Environment(row.name);
+  size_t bytes = 0;
+  if (value != nullptr && !ReadSize(value, &bytes)) {
+    Misuse::BadSetting(row.name, value, row.range, row.fallback);
+    return 0;
+  }
+  return bytes == 1 ? kDefault : bytes;
+}
+
 // Prefixes of those that are the command's and the tests'.
 constexpr const char* kOthers[] = {"NEAP_LIBRARY=", "NEAP_ENGINE_PYTHON=", "NEAP_SPILL_DIR=", "NEAP_COMMAND=",
                                    "NEAP_HOLD=",    "NEAP_PROFILED=",      "NEAP_TEST",       "NEAP_PRELOAD"};
@@ -58,19 +79,12 @@ void NameIfUnknown(const char* variable) {
 }  // namespace
 
 void Config::Read() {
-  g_background = ReadChoice(kConfigTable[0], "0", "1", true);
-  g_hardened = ReadChoice(kConfigTable[1], "0", "1", false);
-  g_oom_null = ReadChoice(kConfigTable[2], "kill", "null", false);
-  if (const char* profile = Os::Environment(kConfigTable[3].name)) {
-    constexpr size_t kDefaultInterval = 512 << 10;
-    if (!ReadSize(profile, &g_profile)) {
-      g_profile = 0;
-      Misuse::BadSetting(kConfigTable[3].name, profile, kConfigTable[3].range, kConfigTable[3].fallback);
-    } else if (g_profile == 1) {
-      g_profile = kDefaultInterval;
-    }
-  }
-  const char* prefix = Os::Environment(kConfigTable[4].name);
+  g_background = ReadChoice(Row("NEAP_BACKGROUND"), "0", "1", true);
+  g_foreign = ReadChoice(Row("NEAP_FOREIGN"), "0", "1", false);
+  g_hardened = ReadChoice(Row("NEAP_HARDENED"), "0", "1", false);
+  g_oom_null = ReadChoice(Row("NEAP_OOM"), "kill", "null", false);
+  g_profile = ReadInterval(Row("NEAP_PROFILE"));
+  const char* prefix = Os::Environment(Row("NEAP_STATS").name);
   g_has_stats_prefix = prefix != nullptr && strlen(prefix) < sizeof g_stats_prefix;
   if (g_has_stats_prefix) memcpy(g_stats_prefix, prefix, strlen(prefix) + 1);
   Os::ForEachVariable(NameIfUnknown);
@@ -80,6 +94,7 @@ bool Config::background() { return g_background; }
 bool Config::hardened() { return g_hardened; }
 bool Config::oom_null() { return g_oom_null; }
 size_t Config::profile() { return g_profile; }
+bool Config::foreign() { return g_foreign; }
 const char* Config::stats_prefix() { return g_has_stats_prefix ? g_stats_prefix : nullptr; }
 
 }  // namespace neap

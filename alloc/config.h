@@ -16,6 +16,8 @@ struct ConfigRow {
 inline constexpr ConfigRow kConfigTable[] = {
     {"NEAP_BACKGROUND", "1", "0 or 1",
      "0: no thread; gives back on slow paths. For programs that must stay single-threaded"},
+    {"NEAP_FOREIGN", "0", "0 or 1",
+     "1: under pressure jemalloc, mimalloc and tcmalloc inside the process are told to give back: calls of their code"},
     {"NEAP_HARDENED", "0", "0 or 1",
      "1: finds writes behind a block's end and after its free, and sizes that are not its own. Slower, and needs more"},
     {"NEAP_OOM", "kill", "kill or null",
@@ -31,6 +33,7 @@ class Config {
   static bool background();
   static bool hardened();
   static bool oom_null();
+  static bool foreign();
   static size_t profile();            // bytes between two samples; 0: none
   static const char* stats_prefix();  // null: not set
 };

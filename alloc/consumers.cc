@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "alloc/foreign.h"
 #include "alloc/metadata.h"
 #include "alloc/os.h"
 #include "alloc/release.h"
@@ -50,7 +51,8 @@ void Run(void*) {
   for (;;) {
     const uint32_t rung = __atomic_load_n(&g_bell, __ATOMIC_ACQUIRE);
     if (const uint64_t wanted = g_wanted.exchange(0, std::memory_order_acq_rel)) {
-      AskAll(wanted);
+      const uint64_t purged = ForeignAllocators::Purge();
+      if (purged < wanted) AskAll(wanted - purged);
       g_wanted.store(0, std::memory_order_relaxed);  // what was read before they had freed
       continue;
     }
@@ -73,9 +75,13 @@ neap_consumer* Consumers::Register(neap_pressure_fn fn, void* context) {
     while (*last != nullptr) last = &(*last)->next;
     *last = consumer;
   }
+  StartThread();
+  return consumer;
+}
+
+void Consumers::StartThread() {
   if (!g_thread.exchange(true) && Os::StartThread(Run, nullptr, "neap-pressure", Os::Files::kShared) != 0)
     g_thread.store(false);
-  return consumer;
 }
 
 void Consumers::Unregister(neap_consumer* consumer) {
@@ -90,7 +96,7 @@ void Consumers::Unregister(neap_consumer* consumer) {
 }
 
 void Consumers::Ask(uint64_t wanted) {
-  if (__atomic_load_n(&g_first, __ATOMIC_RELAXED) == nullptr) return;
+  if (__atomic_load_n(&g_first, __ATOMIC_RELAXED) == nullptr && !ForeignAllocators::May()) return;
   g_wanted.store(wanted, std::memory_order_release);
   Wake();
 }
@@ -107,6 +113,7 @@ Mutex& Consumers::lock() { return g_lock; }
 
 void Consumers::ForgetInChild() {
   g_calling.ResetInChild();
+  ForeignAllocators::ForgetInChild();
   g_thread.store(g_first != nullptr && Os::StartThread(Run, nullptr, "neap-pressure", Os::Files::kShared) == 0);
 }
 

@@ -1,5 +1,6 @@
 // consumers.h: what the program has registered to be asked to free memory, and the thread that asks: never inside
-// malloc, one callback at a time.
+// malloc, one callback at a time. Before the consumers other allocators inside the process are told to give back, where
+// the user chose it (foreign.h).
 #pragma once
 
 #include <stddef.h>
@@ -14,7 +15,9 @@ class Consumers {
  public:
   static neap_consumer* Register(neap_pressure_fn fn, void* context);
   static void Unregister(neap_consumer* consumer);
-  // `wanted` bytes are missing. Returns at once; nothing happens where nobody is registered.
+  // Registering does; for other allocators alone the release thread does.
+  static void StartThread();
+  // `wanted` bytes are missing. Returns at once; nothing happens where there is nobody to ask.
   static void Ask(uint64_t wanted);
   static uint64_t Asked();   // callbacks, since the start
   static uint64_t Wanted();  // bytes that they were asked for

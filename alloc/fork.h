@@ -5,8 +5,9 @@
 //
 // The order of all locks, outermost first. fork takes all but the second in this order.
 //   glibc's list of streams   its holder may wait for a stream whose holder waits in malloc
-//   calling                   consumers.cc: held while a callback runs, which may do anything. Its holder may be away
-//                             for long, and is no more in the child, where the lock is opened
+//   calling                   consumers.cc, foreign.cc: held while a callback or another allocator runs, which may do
+//                             anything. Its holder may be away for long, and is no more in the child, where the lock is
+//                             opened
 //   start                     heap.cc: the first allocation
 //   tick                      release.cc: one tick at a time
 //   consumers                 consumers.cc: their list

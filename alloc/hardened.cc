@@ -28,7 +28,7 @@ constinit Mutex g_lock;  // all below; nothing is locked under it
 constinit Waiting g_waiting[Hardened::kQuarantineBlocks] = {};
 constinit size_t g_first = 0;
 constinit size_t g_count = 0;
-constinit std::atomic<size_t> g_bytes{0};  // written under the lock
+constinit std::atomic<size_t> g_bytes{0}, g_bytes_of[kClasses] = {};  // written under the lock
 
 // The finaliser of MurmurHash3: every bit of the secret and of the address reaches every bit of the result.
 uint64_t Mix(const void* block) {
@@ -77,8 +77,9 @@ size_t Check(const void* block, size_t block_size, uint64_t word) {
   return requested;
 }
 
-void AddBytes(size_t bytes) {
-  g_bytes.store(g_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+void AddBytes(size_t block_size, size_t bytes) {
+  for (std::atomic<size_t>* sum : {&g_bytes, &g_bytes_of[ClassOf(block_size)]})
+    sum->store(sum->load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
 // Under the lock; there is one.
@@ -86,7 +87,7 @@ Waiting TakeOldest() {
   const Waiting oldest = g_waiting[g_first];
   g_first = (g_first + 1) % Hardened::kQuarantineBlocks;
   --g_count;
-  AddBytes(-oldest.bytes);
+  AddBytes(oldest.bytes, -oldest.bytes);
   return oldest;
 }
 
@@ -134,7 +135,7 @@ void* Hardened::Quarantine(void* block, size_t block_size) {
     if (g_count < kQuarantineBlocks && QuarantinedBytes() + block_size <= kQuarantineBytes) {
       g_waiting[(g_first + g_count) % kQuarantineBlocks] = {block, block_size};
       ++g_count;
-      AddBytes(block_size);
+      AddBytes(block_size, block_size);
       return nullptr;
     }
     oldest = TakeOldest();
@@ -144,6 +145,7 @@ void* Hardened::Quarantine(void* block, size_t block_size) {
 }
 
 size_t Hardened::QuarantinedBytes() { return g_bytes.load(std::memory_order_relaxed); }
+size_t Hardened::QuarantinedBytes(size_t size_class) { return g_bytes_of[size_class].load(std::memory_order_relaxed); }
 
 size_t Hardened::EmptyQuarantine() {
   size_t bytes = 0;

@@ -37,6 +37,7 @@ class Hardened {
   static void Fill(void* block, size_t block_size);  // before the first try
 
   static size_t QuarantinedBytes();
+  static size_t QuarantinedBytes(size_t size_class);
   // Everything to the slabs; returns the bytes. Locks outside the slab pools' may be held.
   static size_t EmptyQuarantine();
 

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
-#include "alloc/arena.h"
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
+#include "alloc/foreign.h"
 #include "alloc/hardened.h"
 #include "alloc/limit_gate.h"
 #include "alloc/metadata.h"
@@ -25,30 +25,18 @@ uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 // A thread's first read section maps memory, and liburcu ends the process if there is none: programs without arenas of
 // their own are spared it.
 template <class F>
-void ForEachArena(F f) {
-  if (const Arena* root = Arena::ById(0)) f(*root);  // else nothing was allocated yet
-  if (Arena::Count() == 1) return;
-  Rcu::ReadLock();
-  for (size_t id = 1; id < Arena::Highest(); ++id) {
-    if (const Arena* arena = Arena::ById(id)) f(*arena);
+bool WithArena(size_t id, F f) {
+  const Arena* arena = Arena::ById(id);
+  if (arena == nullptr) return false;  // of the root: nothing was allocated yet
+  if (id == 0) {
+    f(*arena);
+    return true;
   }
+  Rcu::ReadLock();
+  arena = Arena::ById(id);
+  if (arena != nullptr) f(*arena);
   Rcu::ReadUnlock();
-}
-
-StatsArena RowOf(const Arena& arena) {
-  const ArenaLedger ledger = arena.Read();
-  StatsArena row = {};
-  memcpy(row.name, arena.name(), sizeof row.name);
-  row.id = arena.id();
-  row.parent = arena.IsRoot() ? 0 : arena.parent()->id();
-  row.live = arena.IsRoot() ? Minus(ledger.taken, FreeOutsideSlabs()) : ledger.taken;
-  row.cached = Minus(Minus(ledger.resident, ledger.dirty), row.live);
-  row.dirty = ledger.dirty;
-  row.charged = arena.charged();
-  row.peak = arena.peak();
-  row.bound = arena.bound();
-  row.overruns = arena.overruns();
-  return row;
+  return arena != nullptr;
 }
 
 uint64_t ResidentOf(const StatsArena& row) { return row.live + row.cached + row.dirty; }
@@ -77,13 +65,57 @@ uint64_t ResidentBytes() {
 
 uint64_t FreeOutsideSlabs() { return CpuCaches::CachedBytes() + Hardened::QuarantinedBytes(); }
 
+uint64_t FreeOutsideSlabs(size_t size_class) {
+  uint64_t bytes = size_class < kClasses ? Hardened::QuarantinedBytes(size_class) : 0;
+  if (size_class < kCachedClasses) bytes += CpuCaches::CachedBytes(size_class);
+  return bytes;
+}
+
+LedgerRows::LedgerRows() {
+  for (int node = 0; node < RootHeap::Nodes(); ++node) {
+    const uint64_t dirty = RootHeap::Node(node).page_heap.DirtyPages() * kPageSize;
+    nodes_[node] = {.resident = dirty, .dirty = dirty};
+    free_runs_ += dirty;
+  }
+}
+
+bool LedgerRows::ReadArena(size_t id) {
+  for (StatsClass& row : own_) row = {};
+  arena_ = {};
+  const bool found = WithArena(id, [&](const Arena& arena) {
+    arena.AddRows(own_, nodes_);
+    memcpy(arena_.name, arena.name(), sizeof arena_.name);
+    arena_.id = arena.id();
+    arena_.parent = arena.IsRoot() ? 0 : arena.parent()->id();
+    arena_.charged = arena.charged();
+    arena_.peak = arena.peak();
+    arena_.bound = arena.bound();
+    arena_.overruns = arena.overruns();
+  });
+  for (size_t c = 0; found && c <= kClasses; ++c) {
+    StatsClass& row = own_[c];
+    if (id == 0) row.live = Minus(row.live, FreeOutsideSlabs(c));
+    row.requested = Requests::Of(c, row.live);
+    arena_.live += row.live;
+    arena_.cached += row.resident - row.dirty - row.live;
+    arena_.dirty += row.dirty;
+    all_[c].live += row.live;
+    all_[c].requested += row.requested;
+    all_[c].resident += row.resident;
+    all_[c].dirty += row.dirty;
+  }
+  return found;
+}
+
 Ledger ReadLedger() {
   Ledger ledger = {};
   ArenaLedger sum;
-  ForEachArena([&](const Arena& arena) {
-    sum += arena.Read();
-    ledger.overruns += arena.overruns();
-  });
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    WithArena(id, [&](const Arena& arena) {
+      sum += arena.Read();
+      ledger.overruns += arena.overruns();
+    });
+  }
   ledger.live = Minus(sum.taken, FreeOutsideSlabs());
   ledger.cached = Minus(Minus(sum.resident, sum.dirty), ledger.live);
   ledger.dirty = sum.dirty + RootHeap::DirtyPages() * kPageSize;
@@ -106,24 +138,21 @@ Ledger ReadLedger() {
   ledger.decay_ms = Releaser::DecayMs();
   ledger.callbacks = Consumers::Asked();
   ledger.wanted = Consumers::Wanted();
+  ledger.foreign_purges = ForeignAllocators::Purges();
+  ledger.foreign_purged = ForeignAllocators::PurgedBytes();
   ledger.arenas = static_cast<uint32_t>(Arena::Count());
   return ledger;
 }
 
 void ReadTables(StatsTables& tables) {
+  LedgerRows rows;
   tables.arenas = 0;
-  for (StatsClass& row : tables.size_class) row = {};
-  ForEachArena([&](const Arena& arena) {
-    arena.AddClasses(tables.size_class);
-    AddRow(tables, RowOf(arena));
-  });
-  for (size_t c = 0; c <= kClasses; ++c) {
-    StatsClass& row = tables.size_class[c];
-    if (c < kCachedClasses) row.live = Minus(row.live, CpuCaches::CachedBytes(c));
-    row.requested = Requests::Of(c, row.live);
+  for (size_t id = 0; id < Arena::Highest(); ++id) {
+    if (rows.ReadArena(id)) AddRow(tables, rows.arena());
   }
+  for (size_t c = 0; c <= kClasses; ++c) tables.size_class[c] = rows.Class(c);
   tables.nodes = std::min<uint32_t>(static_cast<uint32_t>(RootHeap::Nodes()), kStatsNodes);
-  for (uint32_t node = 0; node < tables.nodes; ++node) tables.node[node] = RootHeap::Read(static_cast<int>(node));
+  for (uint32_t node = 0; node < tables.nodes; ++node) tables.node[node] = rows.Node(node);
 }
 
 }  // namespace neap

@@ -113,12 +113,60 @@ NEAP_EXPORT int neap_stats(neap_stats_t* stats);
 /* Gives back at once everything that holds no live block, the caches of every CPU included; returns the bytes. */
 NEAP_EXPORT size_t neap_purge(void);
 
+/* ---- The ledger -------------------------------------------------------------------------------------------------
+ * Where the bytes of neap_stats are, row by row: shared, every arena behind its classes, classes, nodes, total. In each
+ * but a node's resident = live + cached + dirty + metadata. They add up to the byte, also while other threads allocate:
+ *   classes of an arena = its arena; all arenas + shared = total; all classes + shared = total
+ *   in resident: all nodes + the class of larger blocks + metadata = total
+ * What a class wastes inside its blocks is live - requested. */
+typedef enum neap_ledger_kind {
+  NEAP_LEDGER_SHARED = 0,         /* no arena's: free runs of pages, which are dirty, and metadata */
+  NEAP_LEDGER_CLASS_OF_ARENA = 1, /* a size class in the arena `id`, where it holds memory */
+  NEAP_LEDGER_ARENA = 2,          /* an arena alone, without those below; the root is the first */
+  NEAP_LEDGER_CLASS = 3,          /* a size class in all arenas, where it holds memory */
+  NEAP_LEDGER_NODE = 4,           /* a NUMA node: resident and dirty alone, of all but larger blocks */
+  NEAP_LEDGER_TOTAL = 5,          /* the process; the last row */
+} neap_ledger_kind;
+
+typedef struct neap_ledger_row_t {
+  uint32_t size;       /* of the row as the library fills it: what this header has beyond that is not there */
+  uint32_t kind;       /* a neap_ledger_kind; skip what you do not know */
+  uint32_t id;         /* of the arena (the root's is 0) or node */
+  uint32_t parent;     /* of the arena: the id of the one above; of the root 0 */
+  char name[48];       /* of the arena, ends with a 0 */
+  uint64_t block_size; /* of the class; 0: blocks larger than any class has, each in pages of its own */
+  uint64_t live;       /* the words of neap_arena_stats_t and neap_stats_t */
+  uint64_t requested;  /* what the program asked for of `live`, estimated from a sample of requests */
+  uint64_t cached;
+  uint64_t dirty;
+  uint64_t metadata; /* shared, total */
+  uint64_t resident;
+  uint64_t charged;  /* arena */
+  uint64_t peak;     /* arena: highest `charged`; total: peak_resident */
+  uint64_t bound;    /* arena; NEAP_UNBOUNDED where none */
+  uint64_t overruns; /* arena, total */
+  uint64_t foreign;  /* total */
+  uint64_t anon;     /* total: anonymous memory of the process, as the kernel counted it a moment before; 0: unknown */
+  uint64_t foreign_purges; /* total: with NEAP_FOREIGN=1, calls to other allocators to give back */
+  uint64_t foreign_purged; /* total: bytes by which foreign memory fell in them */
+} neap_ledger_row_t;
+
+/* The row is valid until the function returns. It may do whatever a program may do, allocate and read the ledger
+ * included: no lock is held. */
+typedef void (*neap_ledger_fn)(void* context, const neap_ledger_row_t* row);
+
+/* Calls `fn` for each row, on this thread; what is allocated and freed meanwhile may be in it or not. Nothing is
+ * allocated by neap itself. EINVAL for a null function; ENOMEM, and no row, as neap_stats. */
+NEAP_EXPORT int neap_ledger(neap_ledger_fn fn, void* context);
+
 #ifdef __cplusplus
 } /* extern "C" */
 
 #if defined(__cpp_exceptions) && defined(__cpp_rtti)
 #include <memory_resource>
 #include <new>
+#include <utility>
+#include <vector>
 
 namespace neap {
 
@@ -181,6 +229,27 @@ class Scope {
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
 };
+
+/* The rows of neap_ledger. */
+inline std::vector<neap_ledger_row_t> LedgerTable() {
+  struct Reading {
+    std::vector<neap_ledger_row_t> rows;
+    bool complete = true;
+  } reading;
+  const int error = neap_ledger(
+      [](void* context, const neap_ledger_row_t* row) {
+        auto* into = static_cast<Reading*>(context);
+        try {
+          neap_ledger_row_t& copy = into->rows.emplace_back();
+          __builtin_memcpy(&copy, row, row->size < sizeof copy ? row->size : sizeof copy);
+        } catch (const std::bad_alloc&) {
+          into->complete = false;
+        }
+      },
+      &reading);
+  if (error != 0 || !reading.complete) throw std::bad_alloc();
+  return std::move(reading.rows);
+}
 
 }  // namespace neap
 #endif

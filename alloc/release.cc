@@ -7,6 +7,7 @@
 #include "alloc/consumers.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
+#include "alloc/foreign.h"
 #include "alloc/fork.h"
 #include "alloc/hardened.h"
 #include "alloc/huge_pages.h"
@@ -58,6 +59,7 @@ uint32_t* Bell() {
 
 void Run(void*) {
   OpenStatsPage(Config::stats_prefix());
+  if (ForeignAllocators::May()) Consumers::StartThread();
   bool settled = false;
   for (;;) {
     uint32_t* bell = Bell();

@@ -51,6 +51,7 @@ class SlabPool {
 
   const PoolLedger& ledger() const { return ledger_; }
   Arena* arena() const { return arena_; }
+  const PageHeap* heap() const { return heap_; }
   size_t size_class() const { return size_class_; }
   size_t block_size() const { return kSizeClasses[size_class_].size; }
   Mutex& lock() { return lock_; }

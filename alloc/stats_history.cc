@@ -10,7 +10,7 @@ constexpr uint64_t kMsPerSample = 1'000;
 constexpr uint64_t kMsPerTen = 10'000;
 constexpr uint64_t kMsPerEvent = 1'000;
 // At most one event a second of each kind and cause: so many of the latest may be of this second.
-constexpr uint32_t kRecent = 3 + kPurgeCauses;
+constexpr uint32_t kRecent = 4 + kPurgeCauses;
 
 // The next place of a ring; null if it is new and the file system has no memory for it: a full one must refuse, not
 // kill.
@@ -68,6 +68,8 @@ void AddEvents(StatsPage& page, const Ledger& before, const Ledger& now, uint64_
              now.purged[cause] - before.purged[cause], now_ms);
   }
   AddBytes(page, StatsEventKind::kAsked, 0, now.callbacks - before.callbacks, now.wanted - before.wanted, now_ms);
+  AddBytes(page, StatsEventKind::kForeign, 0, now.foreign_purges - before.foreign_purges,
+           now.foreign_purged - before.foreign_purged, now_ms);
 }
 
 void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {

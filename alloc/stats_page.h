@@ -21,7 +21,7 @@
 
 namespace neap {
 
-inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0004;  // "NEAP" and the layout's version
+inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0005;  // "NEAP" and the layout's version
 inline constexpr uint32_t kStatsSeconds = 600;
 inline constexpr uint32_t kStatsTens = 360;
 inline constexpr uint32_t kStatsEvents = 256;
@@ -55,6 +55,8 @@ struct Ledger {
   uint64_t purged[kPurgeCauses];  // bytes that they gave back
   uint64_t callbacks;             // consumers asked to free memory, since the start
   uint64_t wanted;                // bytes that they were asked for
+  uint64_t foreign_purges;        // calls to other allocators to give back, since the start
+  uint64_t foreign_purged;        // bytes by which foreign memory fell in them
   uint64_t limit_changes;         // since the start
   uint64_t overruns;              // soft allocations past a bound, since the start
   uint32_t level;                 // 0 ample, 1 low, 2 critical
@@ -112,10 +114,11 @@ struct StatsRing {
 };
 
 enum class StatsEventKind : uint32_t {
-  kLimit,  // the limit changed: from, to
-  kLevel,  // of pressure: from, to
-  kPurge,  // bytes given back; `cause` is a PurgeCause
-  kAsked,  // consumers were asked for so many bytes
+  kLimit,    // the limit changed: from, to
+  kLevel,    // of pressure: from, to
+  kPurge,    // bytes given back; `cause` is a PurgeCause
+  kAsked,    // consumers were asked for so many bytes
+  kForeign,  // bytes that other allocators gave back when they were told to
 };
 
 // Two of a kind and cause within a second are one.
@@ -128,7 +131,7 @@ struct StatsEvent {
   uint64_t value;  // to, or the bytes of all
 };
 
-// Of all arenas; `live` leaves out what the CPUs' caches hold.
+// Of all arenas; `live` leaves out what the CPUs' caches and the quarantine hold.
 struct StatsClass {
   uint64_t live, resident, dirty;
   uint64_t requested;  // what the program asked for of `live`, estimated from a sample of requests
@@ -142,7 +145,7 @@ struct StatsArena {
 };
 
 struct StatsNode {
-  uint64_t resident, dirty;  // of the root arena's slabs and of free runs; larger blocks are where they were touched
+  uint64_t resident, dirty;  // of slabs and of free runs; larger blocks are where they were touched
 };
 
 // Where the memory is: read about once a second.

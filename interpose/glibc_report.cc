@@ -1,8 +1,9 @@
-// glibc_report.cc: glibc's questions to an allocator (mallinfo, malloc_info, malloc_stats), answered from neap_stats(),
-// and its orders (malloc_trim, mallopt).
+// glibc_report.cc: glibc's questions to an allocator (mallinfo, malloc_info, malloc_stats), answered from
+// neap_ledger(), and its orders (malloc_trim, mallopt).
 //
 // glibc's words for the ledger: what is "in use" is live; what is "free" in the heap is cached and dirty; the "system"
-// bytes are resident. neap has neither fast bins nor blocks outside its heap: those figures are true zeros.
+// bytes are resident. A heap is an arena, its number the arena's id; what is no arena's is counted to heap 0, the root.
+// neap has neither fast bins nor blocks outside its heap: those figures are true zeros.
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
@@ -13,17 +14,188 @@
 
 #include "alloc/heap.h"
 #include "alloc/neap.h"
+#include "alloc/size_classes.h"
 
 namespace {
 
-// The unit of what glibc counts as free chunks: free pages, and pages with free slots.
-constexpr uint64_t kPage = 4096;
+// Free chunks: as many blocks of a class as its cached bytes make, and dirty pages.
+uint64_t FreeBlocks(const neap_ledger_row_t& row) { return row.block_size == 0 ? 0 : row.cached / row.block_size; }
+uint64_t FreePages(const neap_ledger_row_t& row) { return row.dirty / neap::kPageSize; }
+uint64_t FreeBytes(const neap_ledger_row_t& row) { return row.cached + row.dirty; }
 
-neap_stats_t Stats() {
-  neap_stats_t stats{};
-  neap_stats(&stats);
-  return stats;
+template <class Visit>
+void ForEachRow(Visit visit) {
+  neap_ledger([](void* context, const neap_ledger_row_t* row) { (*static_cast<Visit*>(context))(*row); }, &visit);
 }
+
+// While it lives no other thread writes to the stream, and no cancellation cuts the text: writing is a point of it, and
+// these functions are none.
+class Whole {
+ public:
+  explicit Whole(FILE* stream) : stream_(stream) {
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+    flockfile(stream_);
+  }
+  ~Whole() {
+    funlockfile(stream_);
+    pthread_setcancelstate(cancel_state_, nullptr);
+  }
+  Whole(const Whole&) = delete;
+  Whole& operator=(const Whole&) = delete;
+
+ private:
+  FILE* stream_;
+  int cancel_state_ = 0;
+};
+
+// ---- malloc_info.
+
+// How many bytes of `text` are one character in UTF-8 that XML allows; 0: none. A name may have been cut inside one.
+size_t CharacterBytes(const char* text) {
+  const auto byte = [&](size_t i) { return uint32_t{static_cast<unsigned char>(text[i])}; };
+  if (byte(0) < 0x80) return byte(0) >= ' ' ? 1 : 0;
+  if (byte(0) < 0xc2 || byte(0) > 0xf4) return 0;
+  const size_t bytes = byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
+  uint32_t code = byte(0) & (0x7f >> bytes);
+  for (size_t i = 1; i < bytes; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  const bool too_long = (bytes == 3 && code < 0x800) || (bytes == 4 && code < 0x10000);
+  const bool surrogate = code >= 0xd800 && code < 0xe000;
+  return too_long || surrogate || code == 0xfffe || code == 0xffff || code > 0x10ffff ? 0 : bytes;
+}
+
+void WriteName(FILE* stream, const char* name) {
+  while (*name != 0) {
+    const size_t bytes = CharacterBytes(name);
+    if (bytes == 0) {
+      fputc('?', stream);
+    } else if (*name == '&' || *name == '<' || *name == '>' || *name == '"') {
+      fprintf(stream, "&#%d;", *name);
+    } else {
+      fwrite(name, 1, bytes, stream);
+    }
+    name += std::max(bytes, size_t{1});
+  }
+}
+
+void WriteFigures(FILE* stream, const neap_ledger_row_t& row) {
+  fprintf(stream, " live=\"%lu\" requested=\"%lu\" cached=\"%lu\" dirty=\"%lu\" resident=\"%lu\"", row.live,
+          row.requested, row.cached, row.dirty, row.resident);
+}
+
+void WriteTotals(FILE* stream, uint64_t count, uint64_t bytes) {
+  fprintf(stream,
+          "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+          "<total type=\"rest\" count=\"%lu\" size=\"%lu\"/>\n",
+          count, bytes);
+}
+
+void WriteSystem(FILE* stream, uint64_t current, uint64_t most, uint64_t space) {
+  fprintf(stream,
+          "<system type=\"current\" size=\"%lu\"/>\n"
+          "<system type=\"max\" size=\"%lu\"/>\n"
+          "<aspace type=\"total\" size=\"%lu\"/>\n"
+          "<aspace type=\"mprotect\" size=\"%lu\"/>\n",
+          current, most, space, space);
+}
+
+// glibc's document, row by row: a heap with its free blocks by size for each arena, the sums over all heaps, and what
+// glibc has no words for in elements of other names: `arena` in each heap, and at the end `neap`.
+class Info {
+ public:
+  Info(FILE* stream, uint64_t space) : stream_(stream), space_(space) { fputs("<malloc version=\"1\">\n", stream_); }
+
+  void Add(const neap_ledger_row_t& row) {
+    switch (row.kind) {
+      case NEAP_LEDGER_SHARED:
+        shared_ = row;
+        break;
+      case NEAP_LEDGER_CLASS_OF_ARENA:
+        BeginHeap(row.id);
+        AddFreeBlocks(row);
+        break;
+      case NEAP_LEDGER_ARENA:
+        BeginHeap(row.id);
+        EndHeap(row);
+        break;
+      case NEAP_LEDGER_CLASS:
+        BeginLedger();
+        fprintf(stream_, "<class size=\"%lu\"", row.block_size);
+        WriteFigures(stream_, row);
+        fputs("/>\n", stream_);
+        break;
+      case NEAP_LEDGER_NODE:
+        BeginLedger();
+        fprintf(stream_, "<node id=\"%u\" dirty=\"%lu\" resident=\"%lu\"/>\n", row.id, row.dirty, row.resident);
+        break;
+      case NEAP_LEDGER_TOTAL:
+        End(row);
+        break;
+    }
+  }
+
+ private:
+  void BeginHeap(uint32_t number) {
+    if (in_heap_) return;
+    in_heap_ = true;
+    count_ = 0;
+    fprintf(stream_, "<heap nr=\"%u\">\n<sizes>\n", number);
+  }
+  void AddFreeBlocks(const neap_ledger_row_t& row) {
+    const uint64_t blocks = FreeBlocks(row);
+    if (blocks == 0) return;
+    const size_t size_class = neap::ClassOf(row.block_size);
+    const uint64_t smallest = size_class == 0 ? 1 : neap::kSizeClasses[size_class - 1].size + 1;
+    fprintf(stream_, "  <size from=\"%lu\" to=\"%lu\" total=\"%lu\" count=\"%lu\"/>\n", smallest, row.block_size,
+            blocks * row.block_size, blocks);
+    count_ += blocks;
+  }
+  void EndHeap(const neap_ledger_row_t& arena) {
+    in_heap_ = false;
+    const bool is_root = arena.id == 0;
+    uint64_t free = FreeBytes(arena), system = arena.resident;
+    count_ += FreePages(arena);
+    if (is_root) {
+      free += FreeBytes(shared_);
+      system += shared_.resident;
+      count_ += FreePages(shared_);
+    }
+    all_count_ += count_;
+    fputs("</sizes>\n", stream_);
+    WriteTotals(stream_, count_, free);
+    WriteSystem(stream_, system, std::max(system, arena.peak), is_root ? space_ : 0);
+    fputs("<arena name=\"", stream_);
+    WriteName(stream_, arena.name);
+    fprintf(stream_, "\" parent=\"%u\"", arena.parent);
+    WriteFigures(stream_, arena);
+    fprintf(stream_, " charged=\"%lu\" peak=\"%lu\" overruns=\"%lu\"", arena.charged, arena.peak, arena.overruns);
+    if (arena.bound != NEAP_UNBOUNDED) fprintf(stream_, " bound=\"%lu\"", arena.bound);
+    fputs("/>\n</heap>\n", stream_);
+  }
+  void BeginLedger() {
+    if (in_ledger_) return;
+    in_ledger_ = true;
+    fputs("<neap>\n", stream_);
+  }
+  void End(const neap_ledger_row_t& total) {
+    fprintf(stream_, "<shared dirty=\"%lu\" metadata=\"%lu\"/>\n<ledger", shared_.dirty, shared_.metadata);
+    WriteFigures(stream_, total);
+    fprintf(stream_, " metadata=\"%lu\" foreign=\"%lu\" anon=\"%lu\" peak=\"%lu\" overruns=\"%lu\"/>\n</neap>\n",
+            total.metadata, total.foreign, total.anon, total.peak, total.overruns);
+    WriteTotals(stream_, all_count_, FreeBytes(total));
+    fputs("<total type=\"mmap\" count=\"0\" size=\"0\"/>\n", stream_);
+    WriteSystem(stream_, total.resident, total.peak, space_);
+    fputs("</malloc>\n", stream_);
+  }
+
+  FILE* stream_;
+  uint64_t space_;
+  neap_ledger_row_t shared_ = {};
+  bool in_heap_ = false, in_ledger_ = false;
+  uint64_t count_ = 0, all_count_ = 0;  // free chunks of the heap, and of all
+};
 
 }  // namespace
 
@@ -60,13 +232,16 @@ int mallopt(int parameter, int value) noexcept {
 }
 
 struct mallinfo2 mallinfo2() noexcept {
-  const neap_stats_t stats = Stats();
   struct mallinfo2 info {};
-  info.arena = stats.live + stats.cached + stats.dirty;
-  info.ordblks = (stats.cached + stats.dirty) / kPage;
-  info.uordblks = stats.live;
-  info.fordblks = stats.cached + stats.dirty;
-  info.keepcost = stats.dirty;
+  ForEachRow([&](const neap_ledger_row_t& row) {
+    if (row.kind == NEAP_LEDGER_CLASS_OF_ARENA) info.ordblks += FreeBlocks(row);
+    if (row.kind != NEAP_LEDGER_TOTAL) return;
+    info.arena = row.live + FreeBytes(row);
+    info.ordblks += FreePages(row);
+    info.uordblks = row.live;
+    info.fordblks = FreeBytes(row);
+    info.keepcost = row.dirty;
+  });
   return info;
 }
 
@@ -86,56 +261,37 @@ struct mallinfo mallinfo() noexcept {
 // glibc returns the error; its manual page says that errno holds it: both are done.
 int malloc_info(int options, FILE* stream) noexcept {
   if (options != 0) return errno = EINVAL;
-  const neap_stats_t stats = Stats();
-  const unsigned long free_bytes = stats.cached + stats.dirty;
-  const unsigned long free_count = free_bytes / kPage;
-  const unsigned long system = stats.resident;
-  const unsigned long peak = stats.peak_resident;
-  const unsigned long space = stats.reserved_space;
-  fprintf(stream,
-          "<malloc version=\"1\">\n"
-          "<heap nr=\"0\">\n"
-          "<sizes>\n"
-          "</sizes>\n"
-          "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-          "<total type=\"rest\" count=\"%lu\" size=\"%lu\"/>\n"
-          "<system type=\"current\" size=\"%lu\"/>\n"
-          "<system type=\"max\" size=\"%lu\"/>\n"
-          "<aspace type=\"total\" size=\"%lu\"/>\n"
-          "<aspace type=\"mprotect\" size=\"%lu\"/>\n"
-          "</heap>\n"
-          "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-          "<total type=\"rest\" count=\"%lu\" size=\"%lu\"/>\n"
-          "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n"
-          "<system type=\"current\" size=\"%lu\"/>\n"
-          "<system type=\"max\" size=\"%lu\"/>\n"
-          "<aspace type=\"total\" size=\"%lu\"/>\n"
-          "<aspace type=\"mprotect\" size=\"%lu\"/>\n"
-          "</malloc>\n",
-          free_count, free_bytes, system, peak, space, space, free_count, free_bytes, system, peak, space, space);
+  neap_stats_t stats{};
+  neap_stats(&stats);
+  const Whole whole(stream);
+  Info info(stream, stats.reserved_space);
+  ForEachRow([&](const neap_ledger_row_t& row) { info.Add(row); });
   return 0;
 }
 
 void malloc_stats() noexcept {
-  const neap_stats_t stats = Stats();
-  const unsigned long system = stats.resident;
-  const unsigned long live = stats.live;
-  int cancel_state;  // writing to stderr is a cancellation point, this function is none
-  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-  fprintf(stderr,
-          "Arena 0:\n"
-          "system bytes     = %10lu\n"
-          "in use bytes     = %10lu\n"
-          "Total (incl. mmap):\n"
-          "system bytes     = %10lu\n"
-          "in use bytes     = %10lu\n"
-          "max mmap regions = %10u\n"
-          "max mmap bytes   = %10lu\n"
-          "neap: resident %lu = live %lu + cached %lu + dirty %lu + metadata %lu; peak %lu, given back %lu\n",
-          system, live, system, live, 0u, 0ul, system, live, static_cast<unsigned long>(stats.cached),
-          static_cast<unsigned long>(stats.dirty), static_cast<unsigned long>(stats.metadata),
-          static_cast<unsigned long>(stats.peak_resident), static_cast<unsigned long>(stats.released));
-  pthread_setcancelstate(cancel_state, nullptr);
+  neap_stats_t stats{};
+  neap_stats(&stats);
+  const Whole whole(stderr);
+  neap_ledger_row_t shared = {};
+  const auto write = [](uint64_t system, uint64_t in_use) {
+    fprintf(stderr, "system bytes     = %10lu\nin use bytes     = %10lu\n", system, in_use);
+  };
+  ForEachRow([&](const neap_ledger_row_t& row) {
+    if (row.kind == NEAP_LEDGER_SHARED) shared = row;
+    if (row.kind == NEAP_LEDGER_ARENA) {
+      fprintf(stderr, "Arena %u:\n", row.id);
+      write(row.resident + (row.id == 0 ? shared.resident : 0), row.live);
+    }
+    if (row.kind != NEAP_LEDGER_TOTAL) return;
+    fputs("Total (incl. mmap):\n", stderr);
+    write(row.resident, row.live);
+    fprintf(stderr,
+            "max mmap regions = %10u\n"
+            "max mmap bytes   = %10lu\n"
+            "neap: resident %lu = live %lu + cached %lu + dirty %lu + metadata %lu; peak %lu, given back %lu\n",
+            0u, 0ul, row.resident, row.live, row.cached, row.dirty, row.metadata, row.peak, stats.released);
+  });
 }
 
 }  // extern "C"

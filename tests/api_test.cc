@@ -30,6 +30,7 @@ TEST(Api, NonsenseIsRefused) {
   EXPECT_EQ(neap_arena_unreserve(nullptr, 1), EINVAL);
   EXPECT_EQ(neap_arena_may_grow(nullptr, 1), EINVAL);
   EXPECT_EQ(neap_stats(nullptr), EINVAL);
+  EXPECT_EQ(neap_ledger(nullptr, nullptr), EINVAL);
 }
 
 TEST(Api, ReturnedErrorsLeaveErrnoAlone) {
@@ -105,6 +106,25 @@ TEST_F(CxxFace, ThrowsWhereAStrictBoundHasNoRoom) {
   EXPECT_THROW(vector.resize(2 << 20), std::bad_alloc);
   EXPECT_THROW((void)neap::ArenaAllocator<char>(arena_).allocate(2 << 20), std::bad_alloc);
   vector.resize(1000);
+}
+
+TEST_F(CxxFace, TheLedgerAsATable) {
+  void* block = neap_arena_malloc(arena_, 1000, 0);
+  uint64_t live = 0;
+  bool found = false;
+  const std::vector<neap_ledger_row_t> rows = neap::LedgerTable();
+  for (const neap_ledger_row_t& row : rows) {
+    if (row.kind != NEAP_LEDGER_ARENA) continue;
+    live += row.live;
+    if (row.name != std::string("containers")) continue;
+    found = true;
+    EXPECT_EQ(row.live, neap::UsableSize(block));
+    EXPECT_EQ(row.bound, NEAP_UNBOUNDED);
+  }
+  EXPECT_TRUE(found);
+  EXPECT_EQ(rows.back().kind, uint32_t{NEAP_LEDGER_TOTAL});
+  EXPECT_EQ(rows.back().live, live);
+  neap::Free(block);
 }
 
 TEST_F(CxxFace, AScope) {

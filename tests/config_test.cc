@@ -22,6 +22,7 @@ TEST(Config, Defaults) {
   Start();
   EXPECT_TRUE(Config::background());
   EXPECT_FALSE(Config::oom_null());
+  EXPECT_FALSE(Config::foreign());
   EXPECT_EQ(Config::stats_prefix(), nullptr);
   EXPECT_EQ(Lines(), 0u);
 }
@@ -30,9 +31,11 @@ TEST(Config, EveryRowIsRead) {
   Fake().SetEnvironment("NEAP_BACKGROUND", "0");
   Fake().SetEnvironment("NEAP_OOM", "null");
   Fake().SetEnvironment("NEAP_STATS", "/somewhere/neap");
+  Fake().SetEnvironment("NEAP_FOREIGN", "1");
   Start();
   EXPECT_FALSE(Config::background());
   EXPECT_TRUE(Config::oom_null());
+  EXPECT_TRUE(Config::foreign());
   EXPECT_STREQ(Config::stats_prefix(), "/somewhere/neap");
   EXPECT_EQ(Lines(), 0u);
 }

@@ -194,6 +194,11 @@ TEST_F(HardenedTest, WhatWaitsIsCachedNotLive) {
     neap_arena_stats_t root;
     neap_arena_stats(neap_arena_root(), &root);
     EXPECT_EQ(root.live, after.live);
+    static StatsTables tables;
+    ReadTables(tables);
+    uint64_t of_classes = 0;
+    for (const StatsClass& row : tables.size_class) of_classes += row.live;
+    EXPECT_EQ(of_classes, after.live);
     live += block_size;
     EXPECT_EQ(after.live, live);
     (void)kept;

@@ -146,6 +146,73 @@ class Program {
   int scopes_ = 0;
 };
 
+// The rows that a program is given, and their sums; that a row holds is seen as it comes.
+struct Rows {
+  neap_ledger_row_t shared = {}, of_arena = {}, arenas = {}, classes = {}, nodes = {}, total = {};
+  uint64_t larger = 0;
+  size_t arena_count = 0;
+
+  Rows() {
+    EXPECT_EQ(neap_ledger(Add, this), 0);
+    EXPECT_EQ(total.kind, uint32_t{NEAP_LEDGER_TOTAL});
+    for (const neap_ledger_row_t& sum : {arenas, classes}) {
+      EXPECT_EQ(sum.live, total.live);
+      EXPECT_EQ(sum.requested, total.requested);
+      EXPECT_EQ(sum.cached, total.cached);
+      EXPECT_EQ(sum.dirty + shared.dirty, total.dirty);
+      EXPECT_EQ(sum.resident + shared.resident, total.resident);
+    }
+    EXPECT_EQ(nodes.resident + larger + total.metadata, total.resident);
+    EXPECT_EQ(shared.metadata, total.metadata);
+    EXPECT_GE(total.peak, total.resident);
+  }
+
+  static void Sum(neap_ledger_row_t& sum, const neap_ledger_row_t& row) {
+    sum.live += row.live;
+    sum.requested += row.requested;
+    sum.cached += row.cached;
+    sum.dirty += row.dirty;
+    sum.resident += row.resident;
+  }
+
+  static void Add(void* context, const neap_ledger_row_t* row) {
+    Rows& rows = *static_cast<Rows*>(context);
+    EXPECT_EQ(row->size, sizeof *row);
+    EXPECT_EQ(rows.total.size, 0u) << "a row behind the last";
+    EXPECT_LE(row->requested, row->live);
+    const uint64_t parts = row->live + row->cached + row->dirty + row->metadata;
+    EXPECT_TRUE(row->resident == parts || row->kind == NEAP_LEDGER_NODE);
+    switch (row->kind) {
+      case NEAP_LEDGER_SHARED:
+        rows.shared = *row;
+        break;
+      case NEAP_LEDGER_CLASS_OF_ARENA:
+        rows.of_arena.id = row->id;
+        Sum(rows.of_arena, *row);
+        break;
+      case NEAP_LEDGER_ARENA:
+        EXPECT_EQ(row->id == 0, rows.arena_count++ == 0);
+        EXPECT_TRUE(rows.of_arena.id == row->id || rows.of_arena.resident == 0);
+        EXPECT_EQ(rows.of_arena.resident, row->resident);
+        EXPECT_EQ(rows.of_arena.live, row->live);
+        EXPECT_EQ(rows.of_arena.requested, row->requested);
+        rows.of_arena = {};
+        Sum(rows.arenas, *row);
+        break;
+      case NEAP_LEDGER_CLASS:
+        if (row->block_size == 0) rows.larger = row->resident;
+        Sum(rows.classes, *row);
+        break;
+      case NEAP_LEDGER_NODE:
+        Sum(rows.nodes, *row);
+        break;
+      case NEAP_LEDGER_TOTAL:
+        rows.total = *row;
+        break;
+    }
+  }
+};
+
 // A batch that a cache took may reach into one page that nobody has touched yet; after a trim there is none.
 void ExpectTheEquation(size_t live, bool trimmed) {
   const Ledger ledger = ReadLedger();
@@ -176,6 +243,7 @@ void ExpectTheEquation(size_t live, bool trimmed) {
   StatsClass classes = {};
   for (const StatsClass& row : tables.size_class) {
     classes.live += row.live;
+    classes.requested += row.requested;
     classes.resident += row.resident;
     classes.dirty += row.dirty;
     EXPECT_LE(row.requested, row.live);
@@ -193,6 +261,14 @@ void ExpectTheEquation(size_t live, bool trimmed) {
   EXPECT_EQ(arenas.dirty + free_runs, ledger.dirty);
   EXPECT_EQ(classes.dirty + free_runs, ledger.dirty);
   EXPECT_EQ(classes.resident + free_runs, ledger.live + ledger.cached + ledger.dirty);
+
+  const Rows rows;
+  EXPECT_EQ(rows.arena_count, Arena::Count());
+  EXPECT_EQ(rows.total.live, live);
+  EXPECT_EQ(rows.total.requested, classes.requested);
+  EXPECT_EQ(rows.total.cached, ledger.cached);
+  EXPECT_EQ(rows.total.dirty, ledger.dirty);
+  EXPECT_EQ(rows.total.resident, ResidentBytes());
 }
 
 class LedgerTest : public ::testing::TestWithParam<unsigned> {};
@@ -252,7 +328,7 @@ TEST(Ledger, RequestedIsEstimatedFromWhatWasAskedFor) {
   Trim();
 }
 
-// Other threads at work: readings need not be exact, and are never absurd.
+// Other threads at work: readings need not be exact, are never absurd, and rows add up all the same.
 TEST(Ledger, ReadBesideOthersIsNeverAbsurd) {
   ASSERT_TRUE(StartHeap());
   std::atomic<bool> stop{false};
@@ -273,12 +349,49 @@ TEST(Ledger, ReadBesideOthersIsNeverAbsurd) {
     const Ledger ledger = ReadLedger();
     ASSERT_LT(ledger.Resident(), 64u << 20);
     ASSERT_LT(ledger.live, 16u << 20);
+    const Rows rows;
+    ASSERT_LT(rows.total.resident, 64u << 20);
+    ASSERT_FALSE(::testing::Test::HasFailure());
   }
   stop = true;
   for (auto& thread : threads) thread.join();
   Trim();
   // The first thread is not here to free: what it never took is not there.
   EXPECT_EQ(ReadLedger().live, 0u);
+}
+
+// No lock is held while the program looks at a row.
+TEST(Ledger, WhoIsGivenARowMayDoAnything) {
+  static neap_arena* doomed;
+  doomed = neap_arena_create(nullptr, "doomed", SIZE_MAX);
+  Free(memset(neap_arena_malloc(doomed, 100, 0), 1, 100));
+  static int rows;
+  rows = 0;
+  const neap_ledger_fn visit = [](void*, const neap_ledger_row_t* row) {
+    ++rows;
+    Free(Allocate(1000));
+    Trim();
+    const Rows inner;
+    if (row->kind == NEAP_LEDGER_ARENA && row->id != 0) neap_arena_destroy(doomed);
+  };
+  EXPECT_EQ(neap_ledger(visit, nullptr), 0);
+  EXPECT_GE(rows, 5);
+  EXPECT_EQ(Arena::Count(), 1u);
+}
+
+TEST(Ledger, SlabsOfBoundedArenasAreOfTheirNode) {
+  Fake().nodes = 2;
+  Fake().current_node = 1;
+  neap_arena* arena = neap_arena_create(nullptr, "on node 1", SIZE_MAX);
+  void* block = memset(neap_arena_malloc(arena, 100, 0), 1, 100);
+  static StatsTables tables;
+  ReadTables(tables);
+  ASSERT_EQ(tables.nodes, 2u);
+  EXPECT_EQ(tables.node[0].resident, 0u);
+  EXPECT_EQ(tables.node[1].resident, kPageSize);
+  const Rows rows;
+  EXPECT_EQ(rows.nodes.resident, kPageSize);
+  Free(block);
 }
 
 TEST(Ledger, ForeignIsOfTheMomentWhenTheKernelWasAsked) {

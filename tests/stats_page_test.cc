@@ -191,9 +191,11 @@ TEST_F(StatsPageTest, EventsAreToldByTwoReadingsAndThoseOfASecondAreOne) {
   }
   ledger.callbacks = 1;
   ledger.wanted = 77;
+  ledger.foreign_purges = 2;
+  ledger.foreign_purged = 88;
   ledger.purges[static_cast<size_t>(PurgeCause::kOrdered)] = 1;
   PublishLedger(ledger, kStartNs + 9 * kSecondNs);
-  ASSERT_EQ(page.events.size(), 5u);
+  ASSERT_EQ(page.events.size(), 6u);
   const auto is = [&](uint32_t i, StatsEventKind kind, uint32_t cause, uint64_t count, uint64_t from, uint64_t value) {
     const StatsEvent& event = page.events.at(i);
     EXPECT_EQ(event.kind, kind) << i;
@@ -207,6 +209,7 @@ TEST_F(StatsPageTest, EventsAreToldByTwoReadingsAndThoseOfASecondAreOne) {
   is(2, StatsEventKind::kPurge, static_cast<uint32_t>(PurgeCause::kLimit), 3, 0, 120);
   is(3, StatsEventKind::kPurge, static_cast<uint32_t>(PurgeCause::kOrdered), 1, 0, 0);
   is(4, StatsEventKind::kAsked, 0, 1, 0, 77);
+  is(5, StatsEventKind::kForeign, 0, 2, 0, 88);
   EXPECT_EQ(page.events.at(2).time_ms, kStartNs / 1'000'000 + 2000);
 }
 

@@ -2,8 +2,11 @@
  *   live N      N MiB in blocks of 64 KiB, written to       half       frees every other of them
  *   drop        frees them all                              foreign N  N MiB by mmap, written to
  *   grow        takes memory until it is killed
+ *   load PATH   opens the library of another allocator, for itself alone
+ *   hoard N     N MiB of that allocator's, in blocks of 1 MiB, written to and freed
  *   trap        prints the name of each signal it gets      child ...  a forked child obeys the rest of the line
  * Says "ok" after each. Ends with 0 when stdin does, or with N after `exit N`; `_exit N` skips the exit handlers. */
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +52,29 @@ static void Grow(void) {
   }
 }
 
+static void* other;
+
+static void Load(char* path) {
+  path[strcspn(path, "\n")] = 0;
+  other = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (other == NULL) fprintf(stderr, "%s\n", dlerror()), abort();
+}
+
+/* By the names that jemalloc has beside malloc's. */
+static void Hoard(long mib) {
+  void* (*take)(size_t, int) = (void* (*)(size_t, int))dlsym(other, "mallocx");
+  void (*give)(void*, size_t, int) = (void (*)(void*, size_t, int))dlsym(other, "sdallocx");
+  size_t bytes = (size_t)1 << 20;
+  char** taken = malloc((size_t)mib * sizeof *taken);
+  for (long i = 0; i < mib; ++i) {
+    taken[i] = take(bytes, 0);
+    if (taken[i] == NULL) abort();
+    memset(taken[i], 1, bytes);
+  }
+  for (long i = 0; i < mib; ++i) give(taken[i], bytes, 0);
+  free(taken);
+}
+
 static void OnSignal(int number) {
   char line[32];
   int length = snprintf(line, sizeof line, "signal %s\n", sigabbrev_np(number));
@@ -70,6 +96,8 @@ static void Obey(char* line) {
   if (strncmp(line, "drop", 4) == 0) Free(1);
   if (strncmp(line, "foreign", 7) == 0) Foreign(number);
   if (strncmp(line, "grow", 4) == 0) Grow();
+  if (strncmp(line, "load", 4) == 0) Load(line + 5);
+  if (strncmp(line, "hoard", 5) == 0) Hoard(number);
   if (strncmp(line, "trap", 4) == 0) Trap();
   if (strncmp(line, "exit", 4) == 0) exit((int)number);
   if (strncmp(line, "_exit", 5) == 0) _exit((int)number);

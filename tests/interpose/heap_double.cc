@@ -99,3 +99,8 @@ int neap_stats(neap_stats_t* stats) {
   *stats = heap_double.stats;
   return 0;
 }
+
+int neap_ledger(neap_ledger_fn fn, void* context) {
+  for (size_t i = 0; i < heap_double.row_count; ++i) fn(context, &heap_double.rows[i]);
+  return 0;
+}

@@ -15,6 +15,8 @@ struct HeapDouble {
   size_t frees;
   bool trimmed;  // what Trim answers
   neap_stats_t stats;
+  const neap_ledger_row_t* rows;  // of the ledger
+  size_t row_count;
 };
 
 extern "C" NEAP_EXPORT HeapDouble heap_double;

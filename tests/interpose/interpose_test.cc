@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -303,39 +304,65 @@ class GlibcReport : public testing::Test {
  protected:
   GlibcReport() {
     heap_double.stats = {};
-    heap_double.stats.live = 5'000'000'000;
-    heap_double.stats.cached = 3 * kPage;
-    heap_double.stats.dirty = 4 * kPage;
-    heap_double.stats.metadata = 5 * kPage;
-    heap_double.stats.resident = 5'000'000'000 + 12 * kPage;
-    heap_double.stats.peak_resident = 6'000'000'000;
     heap_double.stats.reserved_space = 7'000'000'000;
+    heap_double.rows = rows_.data();
+    heap_double.row_count = rows_.size();
   }
+
+  static neap_ledger_row_t Row(neap_ledger_kind kind, uint32_t id, uint64_t block_size, uint64_t live, uint64_t cached,
+                               uint64_t dirty, uint64_t metadata) {
+    neap_ledger_row_t row = {};
+    row.size = sizeof row;
+    row.kind = kind;
+    row.id = id;
+    row.block_size = block_size;
+    row.live = live;
+    row.cached = cached;
+    row.dirty = dirty;
+    row.metadata = metadata;
+    row.resident = live + cached + dirty + metadata;
+    row.bound = NEAP_UNBOUNDED;
+    return row;
+  }
+
+  // Two arenas, of which the second has a name that XML has to be kept from.
+  std::vector<neap_ledger_row_t> rows_ = {
+      Row(NEAP_LEDGER_SHARED, 0, 0, 0, 0, kPage, 5 * kPage),
+      Row(NEAP_LEDGER_CLASS_OF_ARENA, 0, 32, 64, 2 * kPage, 0, 0),
+      Row(NEAP_LEDGER_CLASS_OF_ARENA, 0, 0, 5'000'000'000 - 64, 0, 2 * kPage, 0),
+      Row(NEAP_LEDGER_ARENA, 0, 0, 5'000'000'000, 2 * kPage, 2 * kPage, 0),
+      Row(NEAP_LEDGER_CLASS_OF_ARENA, 7, 1024, 100, 1000, 0, 0),
+      Row(NEAP_LEDGER_ARENA, 7, 0, 100, 1000, 0, 0),
+      Row(NEAP_LEDGER_CLASS, 0, 32, 64, 2 * kPage, 0, 0),
+      Row(NEAP_LEDGER_NODE, 0, 0, 0, 0, kPage, 0),
+      Row(NEAP_LEDGER_TOTAL, 0, 0, 5'000'000'100, 2 * kPage + 1000, 3 * kPage, 5 * kPage),
+  };
 };
 
 TEST_F(GlibcReport, Mallinfo) {
   const struct mallinfo2 info = mallinfo2();
-  EXPECT_EQ(info.uordblks, heap_double.stats.live);
-  EXPECT_EQ(info.fordblks, 7 * kPage);
+  EXPECT_EQ(info.uordblks, 5'000'000'100u);
+  EXPECT_EQ(info.fordblks, 5 * kPage + 1000);
+  EXPECT_EQ(info.ordblks, 2 * kPage / 32 + 3);
   EXPECT_EQ(info.arena, info.uordblks + info.fordblks);
-  EXPECT_EQ(info.keepcost, 4 * kPage);
+  EXPECT_EQ(info.keepcost, 3 * kPage);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
   const struct mallinfo narrow = mallinfo();
 #pragma GCC diagnostic pop
   EXPECT_EQ(narrow.uordblks, INT_MAX);
-  EXPECT_EQ(narrow.fordblks, static_cast<int>(7 * kPage));
+  EXPECT_EQ(narrow.fordblks, static_cast<int>(5 * kPage + 1000));
 }
 
 // The elements of a well-formed text in the order of their ends; empty if it is not well-formed.
 std::vector<std::string> Elements(const std::string& text) {
   std::vector<std::string> open, closed;
-  const std::regex tag(R"(<(/?)(\w+)((?: \w+="[^"<&]*")*)(/?)>\n)");
+  const std::regex tag(R"( *<(/?)(\w+)((?: \w+="([^"<&]|&#\d+;)*")*)(/?)>\n)");
   std::smatch match;
   auto at = text.cbegin();
   for (; std::regex_search(at, text.cend(), match, tag, std::regex_constants::match_continuous); at = match[0].second) {
     if (match[1].length() == 0) open.push_back(match[2].str() + match[3].str());
-    if (match[1].length() == 0 && match[4].length() == 0) continue;
+    if (match[1].length() == 0 && match[5].length() == 0) continue;
     if (open.empty() || open.back().substr(0, open.back().find(' ')) != match[2].str()) return {};
     closed.push_back(open.back());
     open.pop_back();
@@ -344,6 +371,9 @@ std::vector<std::string> Elements(const std::string& text) {
 }
 
 TEST_F(GlibcReport, MallocInfo) {
+  rows_[5].parent = 4;
+  strcpy(rows_[5].name, "<\"&'\n\x7f\xc3\xa9\xe2\x82\xac \xf0\x9f\x8c\x8a \xc3(\xed\xa0\x80\xff\xc0\x80\xe2\x82");
+  rows_.back().peak = 6'000'000'000;
   char* text = nullptr;
   size_t length = 0;
   FILE* stream = open_memstream(&text, &length);
@@ -353,18 +383,30 @@ TEST_F(GlibcReport, MallocInfo) {
   const std::vector<std::string> elements = Elements(text);
   ASSERT_FALSE(elements.empty()) << text;
   EXPECT_EQ(elements.back(), "malloc version=\"1\"");
-  for (const char* wanted : {"heap nr=\"0\"", "total type=\"rest\" count=\"7\" size=\"28672\"",
-                             "system type=\"current\" size=\"5000049152\"", "system type=\"max\" size=\"6000000000\"",
-                             "aspace type=\"total\" size=\"7000000000\""})
+  for (const char* wanted :
+       {"heap nr=\"0\"", "size from=\"17\" to=\"32\" total=\"8192\" count=\"256\"",
+        "total type=\"rest\" count=\"259\" size=\"20480\"", "system type=\"current\" size=\"5000040960\"",
+        "heap nr=\"7\"", "total type=\"rest\" count=\"0\" size=\"1000\"", "system type=\"max\" size=\"1100\"",
+        "total type=\"rest\" count=\"259\" size=\"21480\"", "system type=\"current\" size=\"5000042060\"",
+        "system type=\"max\" size=\"6000000000\"", "aspace type=\"total\" size=\"7000000000\"",
+        "shared dirty=\"4096\" metadata=\"20480\"", "node id=\"0\" dirty=\"4096\" resident=\"4096\"",
+        "class size=\"32\" live=\"64\" requested=\"0\" cached=\"8192\" dirty=\"0\" resident=\"8256\""})
     EXPECT_NE(std::find(elements.begin(), elements.end(), wanted), elements.end()) << wanted << " in " << text;
+  EXPECT_NE(std::string(text).find("name=\"&#60;&#34;&#38;'?\x7f\xc3\xa9\xe2\x82\xac \xf0\x9f\x8c\x8a ?(??????"
+                                   "??\" parent=\"4\""),
+            std::string::npos)
+      << text;
 }
 
 TEST_F(GlibcReport, MallocStatsGoesToStderr) {
   testing::internal::CaptureStderr();
   malloc_stats();
   const std::string text = testing::internal::GetCapturedStderr();
-  EXPECT_NE(text.find("in use bytes     = 5000000000\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("dirty 16384"), std::string::npos) << text;
+  for (const char* wanted :
+       {"Arena 0:\nsystem bytes     = 5000040960\nin use bytes     = 5000000000\n",
+        "Arena 7:\nsystem bytes     =       1100\nin use bytes     =        100\n",
+        "Total (incl. mmap):\nsystem bytes     = 5000042060\nin use bytes     = 5000000100\n", "dirty 12288"})
+    EXPECT_NE(text.find(wanted), std::string::npos) << text;
 }
 
 TEST_F(GlibcReport, Mallopt) {

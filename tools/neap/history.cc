@@ -91,6 +91,8 @@ std::string EventText(const StatsEvent& event) {
     }
     case StatsEventKind::kAsked:
       return fmt::format("asked the program to free {}", FormatBytes(event.value));
+    case StatsEventKind::kForeign:
+      return fmt::format("had other allocators give back: {}", FormatBytes(event.value));
   }
   return "an event that this command does not know";
 }

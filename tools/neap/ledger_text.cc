@@ -84,6 +84,10 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   }
   text += Row(" ", "given back", FormatBytes(now.released),
               fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
+  if (now.foreign_purges > 0) {
+    text += Row(" ", "by others", FormatBytes(now.foreign_purged),
+                fmt::format("that other allocators gave back in {} calls", now.foreign_purges));
+  }
   text += fmt::format("  arenas {}, purges {}, callbacks {}, limit changes {}, overruns {}\n", now.arenas,
                       Sum(now.purges), now.callbacks, now.limit_changes, now.overruns);
   return text;
@@ -156,6 +160,8 @@ Json LedgerJson(const StatsPage& page) {
       {"regret", now.regret},
       {"purges", Sum(now.purges)},
       {"callbacks", now.callbacks},
+      {"foreign_purges", now.foreign_purges},
+      {"foreign_purged", now.foreign_purged},
       {"limit_changes", now.limit_changes},
       {"overruns", now.overruns},
       {"arenas", now.arenas},
