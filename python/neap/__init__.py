@@ -7,7 +7,8 @@
 
 Rows come as pyarrow tables, or, from `Session.execute`, as anything that reads Arrow's C stream interface. A table is a
 path, a list of paths, a folder, a pattern, or an object that has `__arrow_c_stream__`, as tables of pyarrow, polars and
-pandas do. SQL is planned by the package datafusion; what does not fit into the memory waits on disk.
+pandas do. SQL is planned by the package datafusion; what does not fit into the memory waits on disk. `neap.ledger()`
+tells where the memory is.
 """
 
 import os
@@ -19,8 +20,9 @@ import pyarrow  # its libraries are those that the engine needs
 from . import _planner
 from ._engine import Error
 from ._engine import Session as _Session
+from ._engine import ledger
 
-__all__ = ["Error", "Result", "Session", "get_include", "get_library_dirs", "sql"]
+__all__ = ["Error", "Result", "Session", "get_include", "get_library_dirs", "ledger", "sql"]
 
 _UNITS = "BKMGT"
 

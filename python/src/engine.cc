@@ -1,11 +1,12 @@
-// engine.cc: the extension module neap._engine: sessions and results for Python, by its stable ABI. What users see is
-// neap/__init__.py.
+// engine.cc: the extension module neap._engine: sessions, results and the ledger for Python, by its stable ABI. What
+// users see is neap/__init__.py.
 //
 // Whatever may wait for another thread lets go of Python's lock: that thread may be in a stream that is written in
 // Python.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <arrow/c/abi.h>
+#include <string.h>
 
 #include <exception>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "alloc/neap.h"
 #include "engine/neap_engine.h"
 
 namespace {
@@ -398,8 +400,98 @@ PyType_Slot g_session_slots[] = {{Py_tp_new, reinterpret_cast<void*>(NewSession)
                                  {0, nullptr}};
 PyType_Spec g_session_spec = {"neap._engine.Session", sizeof(PySession), 0, Py_TPFLAGS_DEFAULT, g_session_slots};
 
+// ---- The ledger.
+
+void Put(const Ref& dict, const char* name, const Ref& value) {
+  if (PyDict_SetItemString(dict.get(), name, value.get()) != 0) throw PythonError();
+}
+
+void Put(const Ref& dict, const char* name, uint64_t figure) {
+  Put(dict, name, Checked(PyLong_FromUnsignedLongLong(figure)));
+}
+
+void PutOrNone(const Ref& dict, const char* name, uint64_t figure, uint64_t none) {
+  Put(dict, name, figure == none ? Checked(Py_BuildValue("")) : Checked(PyLong_FromUnsignedLongLong(figure)));
+}
+
+Ref Figures(const neap_ledger_row_t& row) {
+  Ref dict = Checked(PyDict_New());
+  Put(dict, "live", row.live);
+  Put(dict, "requested", row.requested);
+  Put(dict, "cached", row.cached);
+  Put(dict, "dirty", row.dirty);
+  Put(dict, "resident", row.resident);
+  return dict;
+}
+
+Ref ArenaOf(const neap_ledger_row_t& row) {
+  Ref dict = Figures(row);
+  Put(dict, "id", row.id);
+  Put(dict, "parent", row.parent);
+  Put(dict, "name", Checked(PyUnicode_DecodeUTF8(row.name, static_cast<Py_ssize_t>(strlen(row.name)), "replace")));
+  Put(dict, "charged", row.charged);
+  Put(dict, "peak", row.peak);
+  PutOrNone(dict, "bound", row.bound, NEAP_UNBOUNDED);
+  Put(dict, "overruns", row.overruns);
+  return dict;
+}
+
+Ref ClassOf(const neap_ledger_row_t& row) {
+  Ref dict = Figures(row);
+  PutOrNone(dict, "size", row.block_size, 0);
+  return dict;
+}
+
+Ref NodeOf(const neap_ledger_row_t& row) {
+  Ref dict = Checked(PyDict_New());
+  Put(dict, "resident", row.resident);
+  Put(dict, "dirty", row.dirty);
+  return dict;
+}
+
+Ref TotalOf(const neap_ledger_row_t& row) {
+  Ref dict = Figures(row);
+  Put(dict, "metadata", row.metadata);
+  Put(dict, "peak", row.peak);
+  Put(dict, "overruns", row.overruns);
+  Put(dict, "foreign", row.foreign);
+  Put(dict, "anon", row.anon);
+  Put(dict, "foreign_purges", row.foreign_purges);
+  Put(dict, "foreign_purged", row.foreign_purged);
+  return dict;
+}
+
+PyObject* ReadLedger(PyObject*, PyObject*) {
+  return Guarded([] {
+    const std::vector<neap_ledger_row_t> rows = neap::LedgerTable();
+    const Ref arenas = Checked(PyList_New(0)), classes = Checked(PyList_New(0)), nodes = Checked(PyList_New(0));
+    const auto append = [](const Ref& list, const Ref& row) {
+      if (PyList_Append(list.get(), row.get()) != 0) throw PythonError();
+    };
+    for (const neap_ledger_row_t& row : rows) {
+      if (row.kind == NEAP_LEDGER_ARENA) append(arenas, ArenaOf(row));
+      if (row.kind == NEAP_LEDGER_CLASS) append(classes, ClassOf(row));
+      if (row.kind == NEAP_LEDGER_NODE) append(nodes, NodeOf(row));
+    }
+    Ref ledger = TotalOf(rows.back());
+    Put(ledger, "arenas", arenas);
+    Put(ledger, "size_classes", classes);
+    Put(ledger, "nodes", nodes);
+    return ledger.release();
+  });
+}
+
+PyMethodDef g_methods[] = {
+    {"ledger", ReadLedger, METH_NOARGS,
+     "Where the bytes of libneap.so in this process are, as a dict, in bytes: the process's figures, and lists of its\n"
+     "arenas, size classes (size None: larger blocks) and NUMA nodes. live, requested and cached of all arenas, and "
+     "of\n"
+     "all size classes, add up to the process's. What is not preloaded with libneap.so has there what the queries "
+     "take."},
+    {nullptr, nullptr, 0, nullptr},
+};
 PyModuleDef g_module = {
-    PyModuleDef_HEAD_INIT, "neap._engine", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+    PyModuleDef_HEAD_INIT, "neap._engine", nullptr, -1, g_methods, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 

@@ -41,6 +41,23 @@ class PackageTest(unittest.TestCase):
         return neap.Session({"t": self.file}, **options)
 
 
+class Ledger(PackageTest):
+    def test_adds_up_and_shows_the_arenas_of_a_query(self):
+        result = self.session(memory="64M").execute("SELECT a.n FROM t a, t b")
+        rows_of_query = result.reader()
+        rows_of_query.read_next_batch()
+        ledger = neap.ledger()
+        self.assertEqual(ledger["live"] + ledger["cached"] + ledger["dirty"] + ledger["metadata"], ledger["resident"])
+        for rows in (ledger["arenas"], ledger["size_classes"]):
+            for name in ("live", "requested", "cached"):
+                self.assertEqual(sum(row[name] for row in rows), ledger[name], name)
+        self.assertEqual(ledger["arenas"][0]["name"], "root")
+        self.assertGreater(len(ledger["arenas"]), 1)
+        self.assertIn(None, [arena["bound"] for arena in ledger["arenas"]])
+        self.assertGreater(ledger["anon"], ledger["foreign"])
+        rows_of_query.close()
+
+
 class Rows(PackageTest):
     def test_a_file_by_its_path(self):
         table = neap.sql(f"SELECT count(*) AS c FROM '{self.file}'", memory="64M")
