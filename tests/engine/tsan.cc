@@ -7,9 +7,8 @@ extern "C" {
 const char* __tsan_default_options() { return "history_size=7"; }
 
 const char* __tsan_default_suppressions() {
-  return
-      "race:libarrow\n"
-      "race:libparquet\n"
-      "race:std::__shared_ptr<arrow::\n";
+  return "race:libarrow\n"
+         "race:libparquet\n"
+         "race:std::__shared_ptr<arrow::\n";
 }
 }
