@@ -77,6 +77,8 @@ struct Os {
   static int FutexWait(uint32_t* word, uint32_t expected, uint64_t timeout_ns, bool shared);  // UINT64_MAX: no timeout
   static void FutexWake(uint32_t* word, int count, bool shared);
   static uint32_t ThreadId();
+  // Calls `visit` with the head of each thread's list of robust mutexes (get_robust_list).
+  static void ForEachThread(void (*visit)(void* context, uint64_t robust_list), void* context);
   static uint32_t ProcessId();
   static bool ProcessRuns(uint32_t pid);
   static uint64_t PidNamespace();

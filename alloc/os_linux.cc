@@ -454,6 +454,26 @@ bool Os::IsLoader(const void* code) {
   return reinterpret_cast<uintptr_t>(code) - begin.load(std::memory_order_relaxed) < size;
 }
 
+void Os::ForEachThread(void (*visit)(void*, uint64_t), void* context) {
+  struct Visitor {
+    void (*visit)(void*, uint64_t);
+    void* context;
+  } visitor{visit, context};
+  ForEachFile(
+      "/proc/self/task",
+      [](void* to, const char* name) {
+        int thread = 0;
+        for (; *name >= '0' && *name <= '9'; ++name) thread = thread * 10 + (*name - '0');
+        void* head = nullptr;
+        size_t length = 0;
+        if (thread != 0 && syscall(SYS_get_robust_list, thread, &head, &length) == 0) {
+          static_cast<Visitor*>(to)->visit(static_cast<Visitor*>(to)->context, reinterpret_cast<uint64_t>(head));
+        }
+        return true;
+      },
+      &visitor);
+}
+
 bool Os::IsProgram(const void* elf_header) {
   return getauxval(AT_PHDR) - reinterpret_cast<uintptr_t>(elf_header) < kPageSize;
 }

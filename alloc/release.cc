@@ -8,6 +8,7 @@
 #include "alloc/cpu_cache.h"
 #include "alloc/decay.h"
 #include "alloc/foreign.h"
+#include "alloc/foreign_parts.h"
 #include "alloc/fork.h"
 #include "alloc/hardened.h"
 #include "alloc/huge_pages.h"
@@ -57,6 +58,14 @@ uint32_t* Bell() {
   return shared != nullptr ? shared : &g_private_bell;
 }
 
+void PublishForeignParts() {
+  const uint64_t now_ms = Os::RealtimeNs() / 1'000'000;
+  StatsForeign parts;
+  if (ForeignParts::AreDue(now_ms, LimitGate::Level()) && Doorbell() != nullptr && ForeignParts::Read(now_ms, parts)) {
+    PublishForeign(parts);
+  }
+}
+
 void Run(void*) {
   OpenStatsPage(Config::stats_prefix());
   if (ForeignAllocators::May()) Consumers::StartThread();
@@ -68,6 +77,7 @@ void Run(void*) {
     if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
     LimitGate::StartWatcher();
+    PublishForeignParts();
     uint64_t timeout = g_burst_ms.load(std::memory_order_relaxed) != 0 ? kTickInBurstNs : kTickNs;
     if (again) {
       settled = false;
@@ -289,6 +299,7 @@ void Releaser::ForgetInChild() {
   WatchFirstThread();
   g_thread.store(kNone, std::memory_order_relaxed);
   ForgetStatsPage();
+  ForeignParts::ForgetInChild();
 }
 
 Mutex& ForkLocks::Release() { return g_lock; }

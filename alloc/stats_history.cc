@@ -83,4 +83,8 @@ void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms) {
   if (StatsSample* next = Next(page.seconds)) *next = sample;
 }
 
+void AddForeign(StatsPage& page, const StatsForeign& parts) {
+  if (StatsForeign* next = Next(page.foreign)) *next = parts;
+}
+
 }  // namespace neap

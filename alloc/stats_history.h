@@ -13,4 +13,6 @@ void AddEvents(StatsPage& page, const Ledger& before, const Ledger& now, uint64_
 
 void AddSample(StatsPage& page, const Ledger& ledger, uint64_t now_ms);
 
+void AddForeign(StatsPage& page, const StatsForeign& parts);
+
 }  // namespace neap

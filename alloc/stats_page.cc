@@ -231,6 +231,13 @@ void PublishTables(void (*read)(StatsTables&), size_t arenas, uint64_t now_ns) {
   writer.page->tables_ms = now_ns / kNsPerMs;
 }
 
+void PublishForeign(const StatsForeign& parts) {
+  Update update;
+  if (!update.Allowed()) return;
+  Revision revision(writer.page);
+  AddForeign(*writer.page, parts);
+}
+
 uint32_t* Doorbell() {
   StatsPage* page = OpenPage();
   return page == nullptr ? nullptr : &page->doorbell;

@@ -25,6 +25,7 @@ inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0005;  // "NEAP" and th
 inline constexpr uint32_t kStatsSeconds = 600;
 inline constexpr uint32_t kStatsTens = 360;
 inline constexpr uint32_t kStatsEvents = 256;
+inline constexpr uint32_t kStatsForeign = 360;
 inline constexpr uint32_t kStatsArenas = 64;
 inline constexpr uint32_t kStatsNodes = 8;
 inline constexpr char kStatsDefaultPrefix[] = "/dev/shm/neap";
@@ -156,6 +157,27 @@ struct StatsTables {
   StatsArena arena[kStatsArenas];       // the root, then the largest
 };
 
+enum class ForeignPart : uint32_t {
+  kStacks,         // of threads
+  kJavaHeap,       // of a JVM that keeps counters (hsperfdata)
+  kJavaMetaspace,  // of the same: as much as it has committed
+  kCode,           // mapped to be run, and of no file: compiled at run time
+  kBrk,            // the heap of the C library's brk
+  kFiles,          // private pages of mapped files: data, relocations
+  kOther,
+};
+inline constexpr uint32_t kForeignParts = 7;
+
+// What foreign memory was made of: its parts add up to it.
+struct StatsForeign {
+  uint64_t time_ms;  // CLOCK_REALTIME
+  uint64_t part[kForeignParts];
+  // Not anonymous, and so no part of it.
+  uint64_t shared;  // shared memory that the process maps
+  uint64_t mapped;  // other pages of files
+  uint32_t threads;
+};
+
 struct StatsPage {
   uint64_t magic;
   uint32_t size;  // sizeof(StatsPage)
@@ -183,7 +205,8 @@ struct StatsPage {
   uint64_t tables_ms;  // CLOCK_REALTIME of their last update; 0: none yet
   StatsTables tables;
   StatsRing<StatsEvent, kStatsEvents> events;
-  StatsRing<StatsSample, kStatsSeconds> seconds;  // at most one a second: ten minutes of activity
+  StatsRing<StatsSample, kStatsSeconds> seconds;   // at most one a second: ten minutes of activity
+  StatsRing<StatsForeign, kStatsForeign> foreign;  // the release thread's; a minute of them or more
   StatsRing<StatsSample, kStatsTens> tens;  // of every ten seconds the reading with the most anonymous memory: an hour
 };
 
@@ -207,6 +230,8 @@ void PublishLedger(const Ledger& ledger, uint64_t now_ns);
 bool TablesAreDue(uint64_t now_ns);
 // Fills them in place by `read`, which allocates nothing and writes at most so many rows of arenas.
 void PublishTables(void (*read)(StatsTables&), size_t arenas, uint64_t now_ns);
+
+void PublishForeign(const StatsForeign& parts);
 
 // The word to sleep on (shared), null without a page. Read it before looking for work, so that no ring is missed.
 uint32_t* Doorbell();

@@ -381,6 +381,7 @@ void Os::FutexWake(uint32_t* word, int count, bool shared) {
 
 uint32_t Os::ThreadId() { return static_cast<uint32_t>(gettid()); }
 bool Os::IsLoader(const void*) { return false; }
+void Os::ForEachThread(void (*)(void*, uint64_t), void*) {}
 bool Os::IsProgram(const void*) { return true; }
 
 uint32_t Os::ProcessId() { return static_cast<uint32_t>(getpid()); }

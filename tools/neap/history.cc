@@ -55,6 +55,24 @@ std::string Headline(const StatsPage& page, PageState state) {
   return fmt::format("{} of {} used, {} left", FormatBytes(now.cgroup_used), limit, FormatBytes(now.headroom));
 }
 
+// "foreign memory (Java heap)": the part that grew most since about then; more of them where no reading tells.
+std::string ForeignName(const StatsPage& page, uint64_t since_ms) {
+  const StatsForeign* last = LastForeign(page);
+  const StatsForeign* first = nullptr;
+  for (uint32_t i = page.foreign.size(); i-- > 0 && (first == nullptr || first->time_ms > since_ms);) {
+    first = &page.foreign.at(i);
+  }
+  uint32_t most = 0;
+  int64_t growth = 0;
+  for (uint32_t i = 0; first != last && i < kForeignParts; ++i) {
+    if (Difference(last->part[i], first->part[i]) <= growth) continue;
+    growth = Difference(last->part[i], first->part[i]);
+    most = i;
+  }
+  return growth == 0 ? "foreign memory (JVM heap, stacks, mmap)"
+                     : fmt::format("foreign memory ({})", ForeignPartName(ForeignPart{most}));
+}
+
 }  // namespace
 
 std::vector<StatsSample> Samples(const StatsPage& page) {
@@ -104,11 +122,11 @@ std::string GrowthText(const StatsPage& page) {
   for (const StatsSample& sample : samples) {
     if (sample.time_ms + kGrowthMs >= last.time_ms && Used(sample) < Used(*lowest)) lowest = &sample;
   }
-  using Part = std::pair<int64_t, const char*>;
+  using Part = std::pair<int64_t, std::string>;
   const auto [bytes, name] =
       std::max({Part{Difference(last.live, lowest->live), "live memory"},
                 {Difference(Held(last), Held(*lowest)), "what neap held beside live memory"},
-                {Difference(last.foreign, lowest->foreign), "foreign memory (JVM heap, stacks, mmap)"},
+                {Difference(last.foreign, lowest->foreign), ForeignName(page, lowest->time_ms)},
                 {Difference(Others(last), Others(*lowest)), "memory of other processes, of the kernel or shared"}},
                [](const Part& a, const Part& b) { return a.first < b.first; });
   const auto least = static_cast<int64_t>(Used(Present(page)) / 16);

@@ -3,10 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "alloc/pressure.h"
 #include "tools/neap/bytes.h"
@@ -23,6 +26,22 @@ uint64_t Sum(const uint64_t (&figures)[kPurgeCauses]) {
 
 std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
   return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
+}
+
+// "not mapped by neap: Java heap 100 MiB, thread stacks 2.1 MiB, other mappings 300 KiB"
+std::string ForeignWords(const StatsPage& page) {
+  std::string words = "not mapped by neap";
+  const StatsForeign* parts = LastForeign(page);
+  if (parts == nullptr) return words;
+  std::vector<std::pair<uint64_t, const char*>> named;
+  for (uint32_t i = 0; i < kForeignParts; ++i) named.emplace_back(parts->part[i], ForeignPartName(ForeignPart{i}));
+  std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  const char* separator = ": ";
+  for (const auto& [bytes, name] : named) {
+    if (bytes < std::max<uint64_t>(named[0].first / 100, 1)) break;
+    words += fmt::format("{}{} {}", std::exchange(separator, ", "), name, FormatBytes(bytes));
+  }
+  return words;
 }
 
 }  // namespace
@@ -43,6 +62,30 @@ Json BytesOrNull(uint64_t bytes) { return bytes == kNoLimit ? Json() : Json(byte
 
 int64_t Residual(const Ledger& ledger) {
   return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
+}
+
+const char* ForeignPartName(ForeignPart part) {
+  switch (part) {
+    case ForeignPart::kStacks:
+      return "thread stacks";
+    case ForeignPart::kJavaHeap:
+      return "Java heap";
+    case ForeignPart::kJavaMetaspace:
+      return "Java metaspace";
+    case ForeignPart::kCode:
+      return "code made at run time";
+    case ForeignPart::kBrk:
+      return "brk heap";
+    case ForeignPart::kFiles:
+      return "private pages of files";
+    case ForeignPart::kOther:
+      return "other mappings";
+  }
+  return "unknown";
+}
+
+const StatsForeign* LastForeign(const StatsPage& page) {
+  return page.foreign.size() == 0 ? nullptr : &page.foreign.at(page.foreign.size() - 1);
 }
 
 std::string FormatDuration(uint64_t ms) {
@@ -69,7 +112,7 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   if (now.anon == 0) {
     text += Row(" ", "anon", "-", "the kernel's figures were not read yet");
   } else {
-    text += Row("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: JVM heap, stacks, mmap");
+    text += Row("+", "foreign", FormatBytes(now.foreign), ForeignWords(page));
     text += Row("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
     text += Row("=", "anon", FormatBytes(now.anon),
                 fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));
@@ -130,10 +173,26 @@ Json TablesJson(const StatsPage& page) {
   return {{"arenas", arenas}, {"size_classes", classes}, {"nodes", nodes}};
 }
 
+Json ForeignJson(const StatsForeign& parts) {
+  const auto part = [&](ForeignPart which) { return parts.part[static_cast<uint32_t>(which)]; };
+  return {{"time_ms", parts.time_ms},
+          {"stacks", part(ForeignPart::kStacks)},
+          {"java_heap", part(ForeignPart::kJavaHeap)},
+          {"java_metaspace", part(ForeignPart::kJavaMetaspace)},
+          {"code", part(ForeignPart::kCode)},
+          {"brk", part(ForeignPart::kBrk)},
+          {"files", part(ForeignPart::kFiles)},
+          {"other", part(ForeignPart::kOther)},
+          {"shared", parts.shared},
+          {"mapped", parts.mapped},
+          {"threads", parts.threads}};
+}
+
 Json LedgerJson(const StatsPage& page) {
   const Ledger& now = page.now;
   const LedgerPeaks& peak = page.peak;
   const std::optional<uint64_t> requested = Requested(page);
+  const StatsForeign* parts = LastForeign(page);
   return {
       {"pid", page.pid},
       {"command", Printable(page.command)},
@@ -148,6 +207,7 @@ Json LedgerJson(const StatsPage& page) {
       {"metadata", now.metadata},
       {"resident", now.Resident()},
       {"foreign", now.foreign},
+      {"foreign_parts", parts == nullptr ? Json() : ForeignJson(*parts)},
       {"residual", now.anon == 0 ? 0 : Residual(now)},
       {"anon", now.anon},
       {"limit", BytesOrNull(now.limit)},

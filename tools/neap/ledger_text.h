@@ -17,6 +17,10 @@ int64_t Residual(const Ledger& ledger);
 std::string FormatDuration(uint64_t ms);
 
 const char* LevelName(uint32_t level);
+const char* ForeignPartName(ForeignPart part);  // in words
+
+// The last reading of what foreign memory is made of; null where there was none yet.
+const StatsForeign* LastForeign(const StatsPage& page);
 
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms);
 nlohmann::ordered_json BytesOrNull(uint64_t bytes);  // null for kNoLimit

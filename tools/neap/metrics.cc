@@ -10,6 +10,7 @@
 
 #include "alloc/pressure.h"
 #include "tools/neap/history.h"
+#include "tools/neap/ledger_text.h"
 #include "tools/neap/output.h"
 
 namespace neap::command {
@@ -147,6 +148,16 @@ std::string MetricsText(const std::vector<StatsPage>& pages, MetricsFormat forma
            [](const Ledger& ledger) { return ledger.purges; });
   by_cause("neap_purged_bytes_total", "bytes", "What these gave back.",
            [](const Ledger& ledger) { return ledger.purged; });
+  constexpr const char* kParts[kForeignParts] = {"stacks", "java_heap", "java_metaspace", "code",
+                                                 "brk",    "files",     "other"};
+  writer.Head("neap_foreign_part_bytes", "bytes", "What foreign memory was made of at the last reading.");
+  for (const StatsPage& page : pages) {
+    const StatsForeign* parts = LastForeign(page);
+    for (uint32_t i = 0; parts != nullptr && i < kForeignParts; ++i) {
+      writer.Sample("neap_foreign_part_bytes", fmt::format("{},part=\"{}\"", Labels(page), kParts[i]),
+                    static_cast<double>(parts->part[i]));
+    }
+  }
   const auto by_arena = [&](const char* name, const char* help, auto figure) {
     writer.Head(name, "bytes", help);
     for (const StatsPage& page : pages) {

@@ -223,6 +223,7 @@ StatsPage PageView::Read() const {
     memcpy(&copy, page_, offsetof(StatsPage, tables.arena));
     memcpy(copy.tables.arena, page_->tables.arena, std::min(copy.tables.arenas, kStatsArenas) * sizeof(StatsArena));
     CopyRing(copy.events, page_->events);
+    CopyRing(copy.foreign, page_->foreign);
     CopyRing(copy.seconds, page_->seconds);
     CopyRing(copy.tens, page_->tens);
     std::atomic_thread_fence(std::memory_order_acquire);

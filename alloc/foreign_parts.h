@@ -1,0 +1,22 @@
+// foreign_parts.h: what foreign memory is made of, as far as it can be told apart from inside the process: from
+// /proc/self/smaps, the threads that there are, and the figures that a JVM publishes.
+#pragma once
+
+#include <stdint.h>
+
+#include "alloc/stats_page.h"
+
+namespace neap {
+
+class ForeignParts {
+ public:
+  // The release thread alone calls these. The kernel walks the process's page tables for a reading, which takes it
+  // some 10 ms for each GiB in small pages: they come once a second at most, more seldom where that would be more than
+  // a thousandth of the time, or a hundredth while memory is short.
+  static bool AreDue(uint64_t now_ms, uint32_t level);
+  // False where they cannot be read.
+  static bool Read(uint64_t now_ms, StatsForeign& parts);
+  static void ForgetInChild();
+};
+
+}  // namespace neap
