@@ -1,12 +1,13 @@
 /* hold.c: a program that holds memory as it is told, for the tests of the command. Reads orders from stdin, one a line:
  *   live N      N MiB in blocks of 64 KiB, written to       half       frees every other of them
  *   drop        frees them all                              foreign N  N MiB by mmap, written to
- *   grow        takes memory until it is killed
+ *   grow        takes memory until it is killed     threads N  N threads with 1 MiB of stack each, which stay
  *   load PATH   opens the library of another allocator, for itself alone
  *   hoard N     N MiB of that allocator's, in blocks of 1 MiB, written to and freed
  *   trap        prints the name of each signal it gets      child ...  a forked child obeys the rest of the line
  * Says "ok" after each. Ends with 0 when stdin does, or with N after `exit N`; `_exit N` skips the exit handlers. */
 #include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,21 @@ static void Foreign(long mib) {
   char* memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) abort();
   memset(memory, 1, bytes);
+}
+
+static void* OnDeepStack(void* unused) {
+  (void)unused;
+  volatile char bytes[1 << 20];
+  for (size_t i = 0; i < sizeof bytes; i += 4096) bytes[i] = 1;
+  pause();
+  return NULL;
+}
+
+static void Threads(long more) {
+  pthread_t thread;
+  for (long i = 0; i < more; ++i) {
+    if (pthread_create(&thread, NULL, OnDeepStack, NULL) != 0) abort();
+  }
 }
 
 /* Slowly enough that readings are taken on the way. */
@@ -95,6 +111,7 @@ static void Obey(char* line) {
   if (strncmp(line, "half", 4) == 0) Free(2);
   if (strncmp(line, "drop", 4) == 0) Free(1);
   if (strncmp(line, "foreign", 7) == 0) Foreign(number);
+  if (strncmp(line, "threads", 7) == 0) Threads(number);
   if (strncmp(line, "grow", 4) == 0) Grow();
   if (strncmp(line, "load", 4) == 0) Load(line + 5);
   if (strncmp(line, "hoard", 5) == 0) Hoard(number);

@@ -106,7 +106,7 @@ class Dead(ReportTest):
         data = data_of(path)
         self.check(data)
         self.assertIn("killed by the limit of 256 MiB", data["headline"])
-        told = "foreign memory (JVM heap, stacks, mmap) grew by "
+        told = "foreign memory (other mappings) grew by "
         self.assertTrue([line for line in data["story"] if line.startswith(told)], data["story"])
         self.assertIn(told, errors)
         self.assertIn("less foreign memory (a smaller heap) or a higher limit would help", data["story"])

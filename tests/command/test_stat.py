@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,57 @@ class Reading(CommandTest):
             return abs(reading["foreign"] - 60 * MIB) < 6 * MIB and abs(reading["anon"] - reading["anon_now"]) < 4 * MIB
 
         eventually(agrees, "foreign as it was mapped, anon as the kernel counts it")
+
+    def parts(self, program, agree, what):
+        """A reading of what foreign memory is made of that agrees."""
+
+        def read():
+            result = neap("stat", program.pid, "--json")
+            reading = json.loads(result.stdout or '{"foreign_parts": null}')  # no page yet
+            parts = reading["foreign_parts"]
+            return parts and agree(parts) and (reading, parts)
+
+        return eventually(read, what)
+
+    def test_foreign_memory_is_told_apart(self):
+        program = self.preloaded()
+        program.tell("threads 30")
+        program.tell("foreign 60")
+        program.tell("live 20")  # starts the thread that reads it
+        program.tell("half")
+        _, parts = self.parts(program, lambda parts: parts["other"] > 59 * MIB, "the mapping is seen")
+        self.assertAlmostEqual(parts["stacks"] / MIB, 30, delta=2)
+        self.assertAlmostEqual(parts["other"] / MIB, 60, delta=2)
+        self.assertLess(parts["files"], 4 * MIB)
+        self.assertGreaterEqual(parts["threads"], 31)
+        self.assertEqual(parts["java_heap"] + parts["java_metaspace"], 0)
+
+    @unittest.skipUnless(shutil.which("java"), "no Java here")
+    def test_a_jvms_heap_is_told_apart(self):
+        source = self.folder / "Hold.java"
+        source.write_text("""
+            import java.nio.ByteBuffer;
+            public class Hold {
+              public static void main(String[] arguments) throws Exception {
+                byte[][] heap = new byte[100][];
+                for (int i = 0; i < heap.length; i++) java.util.Arrays.fill(heap[i] = new byte[1 << 20], (byte) 1);
+                ByteBuffer[] direct = new ByteBuffer[50];
+                for (int i = 0; i < direct.length; i++) {
+                  direct[i] = ByteBuffer.allocateDirect(1 << 20);
+                  for (int j = 0; j < 1 << 20; j += 512) direct[i].put(j, (byte) 1);
+                }
+                System.out.println("pid " + ProcessHandle.current().pid());
+                System.in.read();
+              }
+            }""")
+        for collector in ("G1", "Parallel", "Serial"):
+            program = self.preloaded("java", f"-XX:+Use{collector}GC", "-Xms200m", "-Xmx300m", source)
+            reading, parts = self.parts(program, lambda parts: parts["java_heap"] > 100 * MIB, "the heap is seen")
+            with self.subTest(collector=collector):
+                self.assertLess(parts["java_heap"], 300 * MIB)
+                self.assertGreater(reading["live"], 50 * MIB, "direct buffers are neap's")
+                self.assertGreater(parts["code"], 0)
+                self.assertGreater(parts["java_heap"], reading["foreign"] * 0.7)
 
     def test_the_kernels_figure_is_read_anew_also_when_neap_has_nothing_to_do(self):
         program = self.preloaded()

@@ -20,7 +20,7 @@ std::vector<StatsEvent> Events(const StatsPage& page);
 std::string EventText(const StatsEvent& event);
 
 // What became most from the lowest reading of the last minute to the last reading:
-// "foreign memory (JVM heap, stacks, mmap) grew by 1.2 GiB in 8.0 s": of the part that grew most; "" where none grew
+// "foreign memory (Java heap) grew by 1.2 GiB in 8.0 s": of the part that grew most; "" where none grew
 // much.
 std::string GrowthText(const StatsPage& page);
 

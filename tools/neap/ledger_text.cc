@@ -28,22 +28,6 @@ std::string Row(const char* sign, const char* name, const std::string& figure, c
   return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
 }
 
-// "not mapped by neap: Java heap 100 MiB, thread stacks 2.1 MiB, other mappings 300 KiB"
-std::string ForeignWords(const StatsPage& page) {
-  std::string words = "not mapped by neap";
-  const StatsForeign* parts = LastForeign(page);
-  if (parts == nullptr) return words;
-  std::vector<std::pair<uint64_t, const char*>> named;
-  for (uint32_t i = 0; i < kForeignParts; ++i) named.emplace_back(parts->part[i], ForeignPartName(ForeignPart{i}));
-  std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-  const char* separator = ": ";
-  for (const auto& [bytes, name] : named) {
-    if (bytes < std::max<uint64_t>(named[0].first / 100, 1)) break;
-    words += fmt::format("{}{} {}", std::exchange(separator, ", "), name, FormatBytes(bytes));
-  }
-  return words;
-}
-
 }  // namespace
 
 const char* LevelName(uint32_t level) {
@@ -84,6 +68,20 @@ const char* ForeignPartName(ForeignPart part) {
   return "unknown";
 }
 
+std::string ForeignPartsText(const StatsPage& page) {
+  const StatsForeign* parts = LastForeign(page);
+  if (parts == nullptr) return "JVM heap, stacks, mmap";
+  std::vector<std::pair<uint64_t, const char*>> named;
+  for (uint32_t i = 0; i < kForeignParts; ++i) named.emplace_back(parts->part[i], ForeignPartName(ForeignPart{i}));
+  std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string text;
+  for (const auto& [bytes, name] : named) {
+    if (bytes < std::max<uint64_t>(named[0].first / 100, 1)) break;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, FormatBytes(bytes));
+  }
+  return text;
+}
+
 const StatsForeign* LastForeign(const StatsPage& page) {
   return page.foreign.size() == 0 ? nullptr : &page.foreign.at(page.foreign.size() - 1);
 }
@@ -112,7 +110,7 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   if (now.anon == 0) {
     text += Row(" ", "anon", "-", "the kernel's figures were not read yet");
   } else {
-    text += Row("+", "foreign", FormatBytes(now.foreign), ForeignWords(page));
+    text += Row("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: " + ForeignPartsText(page));
     text += Row("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
     text += Row("=", "anon", FormatBytes(now.anon),
                 fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));

@@ -19,6 +19,9 @@ std::string FormatDuration(uint64_t ms);
 const char* LevelName(uint32_t level);
 const char* ForeignPartName(ForeignPart part);  // in words
 
+// "Java heap 203 MiB, thread stacks 2.1 MiB": all that is worth a word; what it may be where there was no reading yet.
+std::string ForeignPartsText(const StatsPage& page);
+
 // The last reading of what foreign memory is made of; null where there was none yet.
 const StatsForeign* LastForeign(const StatsPage& page);
 

@@ -46,9 +46,8 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
   uint64_t held = now.cached + now.dirty;
   uint64_t age = outcome.end.end_ms > page.update_ms ? outcome.end.end_ms - page.update_ms : 0;
   std::string text = fmt::format(
-      "at the last reading, {} before, live {}, neap held {} it could have given back, foreign memory {} (JVM heap, "
-      "stacks, mmap)",
-      FormatDuration(age), FormatBytes(now.live), FormatBytes(held), FormatBytes(now.foreign));
+      "at the last reading, {} before, live {}, neap held {} it could have given back, foreign memory {} ({})",
+      FormatDuration(age), FormatBytes(now.live), FormatBytes(held), FormatBytes(now.foreign), ForeignPartsText(page));
   if (const std::string growth = GrowthText(page); !growth.empty()) text += "; before it " + growth;
   if (limit == kNoLimit) return text;
   uint64_t unexplained = Headroom(limit, now.Resident() + now.foreign);
