@@ -305,8 +305,8 @@ void Profile::NoteSlow(void* block, size_t requested) {
     const double weight =
         1 / Probability(static_cast<double>(requested == 0 ? 1 : requested) / static_cast<double>(g_page->interval));
     ProfileStack& stack = g_page->stack[sample.stack];
-    stack.blocks += static_cast<uint64_t>(weight + 0.5);
-    stack.bytes += static_cast<uint64_t>(weight * static_cast<double>(sample.bytes) + 0.5);
+    stack.blocks += weight;
+    stack.bytes += weight * static_cast<double>(sample.bytes);
     Link(buckets_.load(std::memory_order_relaxed)[BucketOf(block)], number, block);
   }
   if (Slab* slab = SlabOf(block)) SlabPool::NoteSampled(slab, true);

@@ -25,9 +25,9 @@ inline constexpr uint32_t kProfileDepth = 128;  // frames of a stack; the outerm
 
 struct ProfileStack {
   uint64_t hash;
-  uint32_t first, depth;   // in `frames`, the innermost first
-  uint64_t blocks, bytes;  // allocated since the start, estimated
-  uint32_t next;           // with this hash's low bits; the writer's
+  uint32_t first, depth;  // in `frames`, the innermost first
+  double blocks, bytes;   // allocated since the start, estimated
+  uint32_t next;          // with this hash's low bits; the writer's
 };
 
 struct ProfileSample {

@@ -70,7 +70,7 @@ class ProfileTest : public testing::Test {
       totals.pinned += blocks * sample.pinned;
       ++totals.samples;
     }
-    for (uint32_t i = 0; i < page->stacks; ++i) totals.allocated += static_cast<double>(page->stack[i].bytes);
+    for (uint32_t i = 0; i < page->stacks; ++i) totals.allocated += page->stack[i].bytes;
     munmap(const_cast<ProfilePage*>(page), sizeof *page);
     return totals;
   }

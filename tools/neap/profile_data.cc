@@ -177,8 +177,8 @@ ProfileData Read(const ProfilePage& page) {
   AddFrames(page, profile);
   for (size_t i = 0; i < profile.stacks.size(); ++i) {
     StackFigures& figures = profile.stacks[i].figures;
-    figures.allocated_blocks = static_cast<double>(page.stack[i].blocks);
-    figures.allocated_bytes = static_cast<double>(page.stack[i].bytes);
+    figures.allocated_blocks = page.stack[i].blocks;
+    figures.allocated_bytes = page.stack[i].bytes;
     profile.total.live_blocks += figures.live_blocks;
     profile.total.live_bytes += figures.live_bytes;
     profile.total.allocated_blocks += figures.allocated_blocks;
