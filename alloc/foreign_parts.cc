@@ -20,7 +20,7 @@
 namespace neap {
 namespace {
 
-constexpr uint64_t kLeastMs = 1'000;
+constexpr uint64_t kLeastMs = 900, kLeastMsWhenShort = 200;  // the thread comes once a second, or four times
 constexpr uint64_t kShare = 1'000, kShareWhenShort = 100;
 constexpr size_t kMostThreads = 4096;  // stacks of further ones count as other memory
 constexpr size_t kPerfDataBytes = 32 << 10;
@@ -231,8 +231,8 @@ class Reader {
 
 bool ForeignParts::AreDue(uint64_t now_ms, uint32_t level) {
   if (g_read_ms == 0) g_read_ms = now_ms;  // short processes are spared it
-  const uint64_t rest_ms = g_cost_ns / 1'000'000 * (level > 0 ? kShareWhenShort : kShare);
-  return now_ms < g_read_ms || now_ms - g_read_ms >= std::max(kLeastMs, rest_ms);
+  const uint64_t rest_ms = g_cost_ns * (level > 0 ? kShareWhenShort : kShare) / 1'000'000;
+  return now_ms < g_read_ms || now_ms - g_read_ms >= std::max(level > 0 ? kLeastMsWhenShort : kLeastMs, rest_ms);
 }
 
 bool ForeignParts::Read(uint64_t now_ms, StatsForeign& parts) {

@@ -87,7 +87,7 @@ bool LimitGate::PassSlow(size_t bytes) {
   g_lock.Unlock();
   uint64_t headroom = g_headroom.load(std::memory_order_relaxed);
   // A process that only grows has no release thread, and nothing else would tell how far it got before it was killed.
-  Releaser::Publish();
+  Releaser::Publish(false);
   if (headroom == kNoLimit) return true;
   Releaser::StartThread();
   // The reading leaves out what huge pages hoard, which the kernel could free but does not before it kills.

@@ -117,7 +117,7 @@ void NoteReleased(size_t bytes) { g_released.fetch_add(bytes, std::memory_order_
 
 // A normal exit; programs' own exit handlers have run.
 [[gnu::destructor]] void CloseAtExit() {
-  if (Doorbell() != nullptr) Releaser::Publish();
+  if (Doorbell() != nullptr) Releaser::Publish(true);
   CloseStatsPage();
 }
 
@@ -290,8 +290,8 @@ void Releaser::WatchFirstThread() {
   });
 }
 
-void Releaser::Publish() {
-  if (OpenStatsPage(Config::stats_prefix())) PublishNow(Ending());
+void Releaser::Publish(bool at_rest) {
+  if (OpenStatsPage(Config::stats_prefix())) PublishNow(at_rest);
 }
 
 void Releaser::ForgetInChild() {

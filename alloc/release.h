@@ -72,8 +72,9 @@ class Releaser {
   static uint64_t PurgedBytes(PurgeCause cause);
   static uint32_t DecayMs();
 
-  // Puts the ledger as it is now into the page of statistics, and makes that page first.
-  static void Publish();
+  // Puts the ledger as it is now into the page of statistics, and makes that page first. at_rest: the tables and the
+  // profile too, however young they are.
+  static void Publish(bool at_rest);
 
   static void ForgetInChild();
   // One round of the thread's work. True: come again in a tick; false: nothing is left to do.

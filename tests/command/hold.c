@@ -21,7 +21,7 @@ enum { kBlock = 64 << 10, kMost = 65536 };
 static char* blocks[kMost];
 static int count;
 
-static void Live(long mib) {
+__attribute__((noinline)) static void Live(long mib) {
   for (long i = 0; i < mib * 16 && count < kMost; ++i) {
     char* block = malloc(kBlock);
     if (block == NULL) abort();

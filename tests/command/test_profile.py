@@ -1,5 +1,6 @@
 """neap profile: estimates against what the program is known to hold, read by pprof, after a kill, of stripped programs
 and of code that was made at run time."""
+import json
 import os
 import pathlib
 import re
@@ -106,6 +107,24 @@ class ProfileTest(CommandTest):
         self.about(bytes_in(self.stacks(kept), "HoldLarge"), 32 * MIB)
         result = neap("run", "--stats", kept, "--", PROFILED, stdin=subprocess.DEVNULL)
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["kept"], "an old one is no one's")
+
+    def test_the_report_has_the_stacks_as_a_tree(self):
+        path = self.folder / "report.html"
+        result = neap("run", "--profile", "--report", path, "--", PROFILED, stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(),
+                                    re.S)[1].replace("<\\/", "</"))
+
+        def find(frame, name):
+            found = [frame] if frame["name"] == name else []
+            return found + [more for child in frame["children"] for more in find(child, name)]
+
+        whole = data["profile"]["stacks"]
+        self.about(whole["live"], data["ledger"]["live"])
+        (main,) = find(whole, "main")
+        self.assertGreaterEqual(main["live"], sum(child["live"] for child in main["children"]))
+        self.about(find(main, "HoldLarge")[0]["live"], 32 * MIB)
+        self.about(find(main, "Fragment")[0]["pinned"], data["ledger"]["cached"], 0.7)
 
     def test_nothing_is_left_behind(self):
         program = self.start()

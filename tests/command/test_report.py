@@ -135,7 +135,7 @@ class Dead(ReportTest):
 @unittest.skipUnless(BROWSER, "no chromium")
 class Browser(ReportTest):
     def test_it_is_drawn_without_an_error_and_without_a_network(self):
-        program = self.preloaded()
+        program = self.preloaded(NEAP_PROFILE="64K")
         program.tell("live 100")
         program.tell("half")
         eventually(lambda: neap("stat", program.pid).returncode == 0, "there is a page")
@@ -147,6 +147,8 @@ class Browser(ReportTest):
              "--virtual-time-budget=3000", "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120)
         self.assertNotIn("CONSOLE", result.stderr)
         self.assertEqual(len(re.findall("<canvas", result.stdout)) >= 4, True, result.stdout[-2000:])
+        frames = re.search(r'<div class="flame" id="flame"[^>]*>(.*?)</div>', result.stdout, re.S)[1]
+        self.assertIn(">Live</button>", frames)
         for table in ("ledger", "arenas", "classes", "readings"):
             body = re.search(rf'<table id="{table}">(.*?)</table>', result.stdout, re.S)[1]
             self.assertGreater(body.count("<tr>"), 1, table)

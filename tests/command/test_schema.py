@@ -62,7 +62,7 @@ class SchemaTest(CommandTest):
 
     def held(self, *prefix):
         """A program that holds memory, keeps a page and has given back."""
-        program = self.program(*prefix) if prefix else self.preloaded()
+        program = self.program(*prefix) if prefix else self.preloaded(NEAP_PROFILE="64K")
         program.tell("live 100")
         program.tell("half")
         eventually(lambda: neap("stat", program.pid).returncode == 0 and program.stat()["released"] > 0, "there is a page")
@@ -140,10 +140,12 @@ class Output(SchemaTest):
             program.tell("half")
             neap("report", program.pid, "-o", path)
             data = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)[1]
-            return (told := json.loads(data))["arenas"] and told
+            return (told := json.loads(data))["arenas"] and told["ledger"]["foreign_parts"] and told
 
         neap("shrink", program.pid, "--to", "1G")
-        self.assertTrue(self.check("report", eventually(tables, "the tables were read"))["events"])
+        told = self.check("report", eventually(tables, "the tables and the parts of foreign memory were read"))
+        self.assertTrue(told["events"])
+        self.assertTrue(told["profile"]["stacks"]["children"])
 
     def test_sql(self):
         result = neap("sql", "--analyze", "--json", "SELECT 1; SELECT n, count(*) FROM (VALUES (1), (2)) AS t (n) GROUP BY n")

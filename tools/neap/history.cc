@@ -64,9 +64,10 @@ std::string ForeignName(const StatsPage& page, uint64_t since_ms) {
   }
   uint32_t most = 0;
   int64_t growth = 0;
-  for (uint32_t i = 0; first != last && i < kForeignParts; ++i) {
-    if (Difference(last->part[i], first->part[i]) <= growth) continue;
-    growth = Difference(last->part[i], first->part[i]);
+  for (uint32_t i = 0; last != nullptr && i < kForeignParts; ++i) {
+    const int64_t more = Difference(last->part[i], first != last ? first->part[i] : 0);
+    if (more <= growth) continue;
+    growth = more;
     most = i;
   }
   return growth == 0 ? "foreign memory (JVM heap, stacks, mmap)"

@@ -11,7 +11,6 @@
 #include <protozero/pbf_writer.hpp>
 #include <unordered_map>
 
-#include "tools/neap/bytes.h"
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/output.h"
@@ -168,27 +167,17 @@ void WriteFile(const std::string& path, const std::string& bytes) {
   if (!file) throw Failure(kNoAccess, fmt::format("cannot write {}: {}", path, strerror(errno)));
 }
 
-std::string Summary(const ProfileData& profile) {
-  const auto bytes = [](double figure) { return FormatBytes(static_cast<uint64_t>(Rounded(figure))); };
-  std::string text =
-      fmt::format("live {}, pinned {}, allocated {} since the start; {} samples of live blocks, one in {}",
-                  bytes(profile.total.live_bytes), bytes(profile.total.pinned_bytes),
-                  bytes(profile.total.allocated_bytes), profile.samples, FormatBytes(profile.interval));
-  if (profile.dropped > 0) text += fmt::format("; {} found no room", profile.dropped);
-  return text;
-}
-
 int Profile(const ProfileOptions& options) {
   const ProfileData profile = FindProfile(options.target);
   if (options.folded.empty()) {
     const std::string output = options.output.empty() ? "neap-profile.pb" : options.output;
     WriteFile(output, PprofWriter(profile).Write());
-    fmt::print("{}: {}\n", output, Summary(profile));
+    fmt::print("{}: {}\n", output, ProfileWords(profile));
   } else if (options.output.empty()) {
     fmt::print("{}", Folded(profile, options.folded));
   } else {
     WriteFile(options.output, Folded(profile, options.folded));
-    fmt::print("{}: {}\n", options.output, Summary(profile));
+    fmt::print("{}: {}\n", options.output, ProfileWords(profile));
   }
   return kDone;
 }

@@ -12,12 +12,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
 
+#include "tools/neap/bytes.h"
 #include "tools/neap/elf.h"
 #include "tools/neap/failure.h"
+#include "tools/neap/output.h"
 #include "tools/neap/pages.h"
 #include "tools/neap/proc.h"
 
@@ -179,11 +183,7 @@ ProfileData Read(const ProfilePage& page) {
     StackFigures& figures = profile.stacks[i].figures;
     figures.allocated_blocks = page.stack[i].blocks;
     figures.allocated_bytes = page.stack[i].bytes;
-    profile.total.live_blocks += figures.live_blocks;
-    profile.total.live_bytes += figures.live_bytes;
-    profile.total.allocated_blocks += figures.allocated_blocks;
-    profile.total.allocated_bytes += figures.allocated_bytes;
-    profile.total.pinned_bytes += figures.pinned_bytes;
+    profile.total += figures;
   }
   std::erase_if(profile.stacks, [](const ProfiledStack& stack) { return stack.figures.allocated_blocks == 0; });
   std::stable_sort(profile.stacks.begin(), profile.stacks.end(), [](const ProfiledStack& a, const ProfiledStack& b) {
@@ -195,16 +195,60 @@ ProfileData Read(const ProfilePage& page) {
 }  // namespace
 
 ProfileData FindProfile(const std::string& target) {
-  for (const std::string& path : ProfilePaths(target)) {
-    if (std::optional<MappedProfile> mapped = MappedProfile::Open(path)) return Read(mapped->page());
-  }
+  ProfileData profile = ReadProfileIfAny(ProfilePaths(target));
+  if (profile.interval != 0) return profile;
   throw Failure(
       kNo, fmt::format("{} has no profile: start it by 'neap run --profile -- CMD', or with NEAP_PROFILE=1", target));
 }
 
-ProfileData ReadProfileIfAny(const std::string& path) {
-  const std::optional<MappedProfile> mapped = MappedProfile::Open(path);
-  return mapped ? Read(mapped->page()) : ProfileData();
+ProfileData ReadProfileIfAny(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (const std::optional<MappedProfile> mapped = MappedProfile::Open(path)) return Read(mapped->page());
+  }
+  return {};
+}
+
+std::string ProfileWords(const ProfileData& profile) {
+  const auto bytes = [](double figure) { return FormatBytes(static_cast<uint64_t>(figure)); };
+  std::string text =
+      fmt::format("live {}, pinned {}, allocated {} since the start; {} samples of live blocks, one in {}",
+                  bytes(profile.total.live_bytes), bytes(profile.total.pinned_bytes),
+                  bytes(profile.total.allocated_bytes), profile.samples, FormatBytes(profile.interval));
+  if (profile.dropped > 0) text += fmt::format("; {} found no room", profile.dropped);
+  return text;
+}
+
+nlohmann::ordered_json FramesJson(const ProfileData& profile) {
+  struct Node {
+    StackFigures figures;
+    std::map<std::string, Node> children;
+
+    bool IsWorthShowing(const StackFigures& whole) const {
+      return figures.live_bytes > whole.live_bytes / 1000 || figures.allocated_bytes > whole.allocated_bytes / 1000 ||
+             figures.pinned_bytes > whole.pinned_bytes / 1000;
+    }
+    nlohmann::ordered_json Json(const std::string& name, const StackFigures& whole) const {
+      auto inner = nlohmann::ordered_json::array();
+      for (const auto& [child_name, child] : children) {
+        if (child.IsWorthShowing(whole)) inner.push_back(child.Json(child_name, whole));
+      }
+      return {{"name", Printable(name)},
+              {"live", static_cast<uint64_t>(figures.live_bytes)},
+              {"allocated", static_cast<uint64_t>(figures.allocated_bytes)},
+              {"pinned", static_cast<uint64_t>(figures.pinned_bytes)},
+              {"children", inner}};
+    }
+  };
+  Node root;
+  for (const ProfiledStack& stack : profile.stacks) {
+    Node* node = &root;
+    node->figures += stack.figures;
+    for (size_t i = stack.frames.size(); i-- > 0;) {
+      node = &node->children[FrameName(profile, profile.frames[stack.frames[i]])];
+      node->figures += stack.figures;
+    }
+  }
+  return root.Json("all", profile.total);
 }
 
 std::string FrameName(const ProfileData& profile, const ProfiledFrame& frame) {

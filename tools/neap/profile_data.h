@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,14 @@ struct StackFigures {
   double live_blocks = 0, live_bytes = 0;
   double allocated_blocks = 0, allocated_bytes = 0;  // since the start
   double pinned_bytes = 0;                           // free, in pages that its blocks keep
+
+  void operator+=(const StackFigures& other) {
+    live_blocks += other.live_blocks;
+    live_bytes += other.live_bytes;
+    allocated_blocks += other.allocated_blocks;
+    allocated_bytes += other.allocated_bytes;
+    pinned_bytes += other.pinned_bytes;
+  }
 };
 
 struct ProfiledStack {
@@ -41,8 +50,12 @@ struct ProfileData {
 // statistics beside which it lies. Ends the command with a line that says why there is none.
 ProfileData FindProfile(const std::string& target);
 
-// Of the file if there is one; else no stacks.
-ProfileData ReadProfileIfAny(const std::string& path);
+// Of the first of these files that is one; without stacks if none is.
+ProfileData ReadProfileIfAny(const std::vector<std::string>& paths);
+
+// What it says in one line, and its stacks as a tree of frames for the report, without those of less than a thousandth.
+std::string ProfileWords(const ProfileData& profile);
+nlohmann::ordered_json FramesJson(const ProfileData& profile);
 
 // "function", or "[file+offset]" where no symbol tells.
 std::string FrameName(const ProfileData& profile, const ProfiledFrame& frame);

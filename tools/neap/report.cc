@@ -68,7 +68,12 @@ std::string LocalTime(uint64_t ms) {
   return fmt::format("{:%Y-%m-%d %H:%M:%S}", local);
 }
 
-Json ReportJson(const StatsPage& page, const Story& story) {
+Json ProfileJson(const ProfileData& profile) {
+  if (profile.stacks.empty()) return {};
+  return {{"words", ProfileWords(profile)}, {"stacks", FramesJson(profile)}};
+}
+
+Json ReportJson(const StatsPage& page, const ProfileData& profile, const Story& story) {
   Json json = {
       {"who", fmt::format("{} · pid {} · neap {} · {} to {}", Printable(page.command), page.pid,
                           Printable(page.version), LocalTime(page.start_ms), LocalTime(page.update_ms))},
@@ -78,6 +83,7 @@ Json ReportJson(const StatsPage& page, const Story& story) {
       {"ledger", LedgerJson(page)},
       {"samples", SamplesJson(page)},
       {"events", EventsJson(page)},
+      {"profile", ProfileJson(profile)},
   };
   json.update(TablesJson(page));
   return json;
@@ -96,16 +102,16 @@ std::string Html(const Json& data) {
 int Report(const ReportOptions& options) {
   const StatsPage page = FindPage(options.target).Read();
   const Story story = Tell(page, StateOf(page));
-  WriteReport(page, story, options.output);
+  WriteReport(page, ReadProfileIfAny(ProfilePaths(options.target)), story, options.output);
   fmt::print("{}: {}\n", options.output, story.headline);
   return kDone;
 }
 
 }  // namespace
 
-void WriteReport(const StatsPage& page, const Story& story, const std::string& path) {
+void WriteReport(const StatsPage& page, const ProfileData& profile, const Story& story, const std::string& path) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << Html(ReportJson(page, story));
+  file << Html(ReportJson(page, profile, story));
   file.close();
   if (!file) throw Failure(kNoAccess, fmt::format("cannot write {}: {}", path, strerror(errno)));
 }

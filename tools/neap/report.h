@@ -4,10 +4,11 @@
 #include <string>
 
 #include "tools/neap/history.h"
+#include "tools/neap/profile_data.h"
 
 namespace neap::command {
 
-// Ends the command with kNoAccess if the file cannot be written.
-void WriteReport(const StatsPage& page, const Story& story, const std::string& path);
+// profile: without stacks where there is none. Ends the command with kNoAccess if the file cannot be written.
+void WriteReport(const StatsPage& page, const ProfileData& profile, const Story& story, const std::string& path);
 
 }  // namespace neap::command

@@ -110,7 +110,7 @@ void Keep(const RunOptions& options, const fs::path& page_file, const RunPages& 
     if (!outcome.page) return nothing(options.report);
     Story story = Tell(*outcome.page, outcome.page->exited != 0 ? PageState::kEnded : PageState::kGone);
     story.headline = EndWords(outcome);
-    WriteReport(*outcome.page, story, options.report);
+    WriteReport(*outcome.page, ReadProfileIfAny({profile}), story, options.report);
   } catch (const Failure& failure) {
     Say(failure.what());
   }
