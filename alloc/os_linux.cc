@@ -456,14 +456,12 @@ bool Os::IsLoader(const void* code) {
 
 void Os::ForEachThread(void (*visit)(void*, uint64_t), void* context) {
   struct Visitor {
-    void (*visit)(void*, uint64_t);
-    void* context;
+    void (*visit)(void*, uint64_t), *context;
   } visitor{visit, context};
   ForEachFile(
       "/proc/self/task",
       [](void* to, const char* name) {
-        int thread = 0;
-        for (; *name >= '0' && *name <= '9'; ++name) thread = thread * 10 + (*name - '0');
+        const long thread = strtol(name, nullptr, 10);
         void* head = nullptr;
         size_t length = 0;
         if (thread != 0 && syscall(SYS_get_robust_list, thread, &head, &length) == 0) {
