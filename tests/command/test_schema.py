@@ -131,6 +131,10 @@ class Output(SchemaTest):
         for target in ([], ["sh"], [str(program.pid)]):
             self.check("doctor", json.loads(neap("doctor", "--json", *target).stdout))
 
+    def test_cgroup(self):
+        program = self.held()
+        self.check("cgroup", json.loads(neap("stat", program.pid, "--cgroup", "--json").stdout))
+
     def test_report(self):
         program = self.held()
         path = self.folder / "report.html"

@@ -111,6 +111,42 @@ class Reading(CommandTest):
         program.tell("foreign 80")
         self.assertAlmostEqual((program.stat()["anon_now"] - before) / MIB, 80, delta=4)
 
+    @needs_limit
+    def test_the_ledger_of_a_cgroup(self):
+        program = self.program(NEAP, "run", "--limit", "800M", "--")
+        program.tell("foreign 60")
+        program.tell("live 100")
+        program.tell("half")
+        eventually(lambda: program.stat()["released"] > 40 * MIB, "the freed half has gone back")
+        program.tell("child foreign 40")  # it shares the rest with its parent
+        other = subprocess.Popen(["sh", "-c", 'echo 0 > "$0/cgroup.procs"; exec sleep 60', program.stat()["cgroup"]])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+
+        def read():
+            ledger = json.loads(neap("stat", program.pid, "--cgroup", "--json").stdout)
+            self.assertEqual(sum(ledger[word] for word in LEDGER), ledger["resident"])
+            self.assertEqual(ledger["resident"] + ledger["foreign"] + ledger["others"] - ledger["twice"] + ledger["residual"],
+                             ledger["anon"])
+            self.assertEqual(sum(ledger[word] for word in ("anon", "shared", "files", "kernel", "rest")), ledger["used"])
+            agrees = abs(ledger["residual"]) < 4 * MIB and abs(ledger["rest"]) < 4 * MIB
+            return agrees and ledger["dirty"] < MIB and ledger["not_on_neap"] >= 1 and ledger
+
+        # The kernel's figures are behind by a second or two.
+        ledger = eventually(read, "what the processes have is what the kernel charges")
+        self.assertEqual(ledger["limit"], 800 * MIB)
+        self.assertGreaterEqual(ledger["on_neap"], 1)
+        self.assertAlmostEqual(ledger["anon"] / MIB, 60 + 50 + 40, delta=10)
+        self.assertGreater(ledger["twice"], 50 * MIB)
+        words = neap("stat", ledger["folder"], "--cgroup").stdout
+        self.assertRegex(words, r"= used +[\d.]+ MiB   charged to the cgroup")
+
+    def test_bad_cgroups(self):
+        for target, code in (("/nowhere", 3), ("999999999", 3), ("x", 2)):
+            result = neap("stat", target, "--cgroup")
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.one_line(result.stderr, "neap stat: ")
+
     def test_words_show_the_equation(self):
         program = self.preloaded()
         program.tell("live 100")

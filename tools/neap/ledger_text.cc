@@ -24,10 +24,6 @@ uint64_t Sum(const uint64_t (&figures)[kPurgeCauses]) {
   return std::accumulate(std::begin(figures), std::end(figures), uint64_t{0});
 }
 
-std::string Row(const char* sign, const char* name, const std::string& figure, const std::string& words) {
-  return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
-}
-
 }  // namespace
 
 const char* LevelName(uint32_t level) {
@@ -40,6 +36,10 @@ const char* LevelName(uint32_t level) {
       return "critical";
   }
   return "unknown";
+}
+
+std::string LedgerRow(const char* sign, const char* name, const std::string& figure, const std::string& words) {
+  return fmt::format("{} {:<11}{:>10}   {}\n", sign, name, figure, words);
 }
 
 Json BytesOrNull(uint64_t bytes) { return bytes == kNoLimit ? Json() : Json(bytes); }
@@ -101,33 +101,34 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   std::string text = fmt::format("{} (pid {}, neap {}, page kept for {}, read {} ago{})\n", Printable(page.command),
                                  page.pid, Printable(page.version), since(page.start_ms), since(page.update_ms),
                                  page.exited != 0 ? ", ended normally" : "");
-  text += Row(" ", "live", FormatBytes(now.live), "in blocks handed out and not yet freed");
-  text += Row("+", "cached", FormatBytes(now.cached), "free blocks in pages that also hold live ones, and in caches");
-  text += Row("+", "dirty", FormatBytes(now.dirty), "pages without a live block, not yet given back");
-  text += Row("+", "metadata", FormatBytes(now.metadata), "neap's own");
-  text += Row("=", "resident", FormatBytes(now.Resident()),
-              fmt::format("of neap; peak {}", FormatBytes(page.peak.resident)));
+  text += LedgerRow(" ", "live", FormatBytes(now.live), "in blocks handed out and not yet freed");
+  text +=
+      LedgerRow("+", "cached", FormatBytes(now.cached), "free blocks in pages that also hold live ones, and in caches");
+  text += LedgerRow("+", "dirty", FormatBytes(now.dirty), "pages without a live block, not yet given back");
+  text += LedgerRow("+", "metadata", FormatBytes(now.metadata), "neap's own");
+  text += LedgerRow("=", "resident", FormatBytes(now.Resident()),
+                    fmt::format("of neap; peak {}", FormatBytes(page.peak.resident)));
   if (now.anon == 0) {
-    text += Row(" ", "anon", "-", "the kernel's figures were not read yet");
+    text += LedgerRow(" ", "anon", "-", "the kernel's figures were not read yet");
   } else {
-    text += Row("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: " + ForeignPartsText(page));
-    text += Row("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
-    text += Row("=", "anon", FormatBytes(now.anon),
-                fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));
+    text += LedgerRow("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: " + ForeignPartsText(page));
+    text += LedgerRow("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
+    text += LedgerRow("=", "anon", FormatBytes(now.anon),
+                      fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));
   }
   if (now.limit == kNoLimit) {
-    text += Row(" ", "limit", "none", "");
+    text += LedgerRow(" ", "limit", "none", "");
   } else {
-    text += Row(" ", "limit", FormatBytes(now.limit), Printable(page.cgroup));
-    text += Row(" ", "headroom", FormatBytes(now.headroom),
-                fmt::format("{}; lowest seen {}; tasks waited {:.1f} % of the time", LevelName(now.level),
-                            FormatBytes(page.peak.lowest_headroom), now.stall_permille / 10.0));
+    text += LedgerRow(" ", "limit", FormatBytes(now.limit), Printable(page.cgroup));
+    text += LedgerRow(" ", "headroom", FormatBytes(now.headroom),
+                      fmt::format("{}; lowest seen {}; tasks waited {:.1f} % of the time", LevelName(now.level),
+                                  FormatBytes(page.peak.lowest_headroom), now.stall_permille / 10.0));
   }
-  text += Row(" ", "given back", FormatBytes(now.released),
-              fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
+  text += LedgerRow(" ", "given back", FormatBytes(now.released),
+                    fmt::format("since the start; regret (soon taken again) {}", FormatBytes(now.regret)));
   if (now.foreign_purges > 0) {
-    text += Row(" ", "by others", FormatBytes(now.foreign_purged),
-                fmt::format("that other allocators gave back in {} calls", now.foreign_purges));
+    text += LedgerRow(" ", "by others", FormatBytes(now.foreign_purged),
+                      fmt::format("that other allocators gave back in {} calls", now.foreign_purges));
   }
   text += fmt::format("  arenas {}, purges {}, callbacks {}, limit changes {}, overruns {}\n", now.arenas,
                       Sum(now.purges), now.callbacks, now.limit_changes, now.overruns);

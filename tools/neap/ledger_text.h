@@ -13,6 +13,9 @@ namespace neap::command {
 // anon - resident - foreign: what the kernel counts and neither neap nor its view of the kernel's maps explains.
 int64_t Residual(const Ledger& ledger);
 
+// A row of a ledger's table, with the sign of its equation.
+std::string LedgerRow(const char* sign, const char* name, const std::string& figure, const std::string& words);
+
 // "40 ms", "0.4 s", "12 s", "3.2 min".
 std::string FormatDuration(uint64_t ms);
 
