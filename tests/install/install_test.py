@@ -38,7 +38,7 @@ class Test(unittest.TestCase):
             "bin/neap", "include/neap.h", "share/man/man1/neap.1", "share/doc/neap/copyright",
             "share/neap/grafana/neap.json", "share/neap/prometheus/neap.rules.yml",
             *(f"share/neap/schema/{name}.json" for name in (
-                "doctor", "ledger", "report", "run", "shrink", "sql", "stat", "units")),
+                "cgroup", "doctor", "ledger", "report", "run", "shrink", "sql", "stat", "units")),
             *(f"{library_folder}/{name}" for name in (
                 "libneap.so", "libneap.so.0", "pkgconfig/neap.pc", "cmake/neap/neapConfig.cmake",
                 "cmake/neap/neapConfig-relwithdebinfo.cmake", "cmake/neap/neapConfigVersion.cmake")),
