@@ -303,12 +303,13 @@ size_t SlabPool::TakeFrom(Slab* slab, void** blocks, size_t count, bool clean_to
 size_t SlabPool::Take(void** blocks, size_t count) {
   lock_.Lock();
   size_t taken = 0;
+  Slab* made = nullptr;
   while (taken < count) {
     const uint32_t partly = filled_ & ((1u << kFullBucket) - 1);
     if (partly == 0) {
       if (taken > 0) break;
       lock_.Unlock();
-      Slab* made = MakeSlab();
+      made = MakeSlab();
       if (made == nullptr) return 0;
       lock_.Lock();
       Adopt(made);
@@ -327,12 +328,16 @@ size_t SlabPool::Take(void** blocks, size_t count) {
       dirty_.Remove(slab);
       slab->in_dirty_list = false;
     }
-    if (slab->free_blocks == kSizeClasses[size_class_].blocks)
-      Retire(slab);  // refused by the bound at once
-    else
+    if (slab->free_blocks != kSizeClasses[size_class_].blocks) {
       Relink(slab);
+    } else {  // refused by the bound at once
+      if (slab == made) made = nullptr;
+      Retire(slab);
+    }
     if (got == 0) break;
   }
+  // Another one, made or freed meanwhile, has served.
+  if (made != nullptr && made->free_blocks == kSizeClasses[size_class_].blocks) Retire(made);
   Add(ledger_.taken_blocks, taken);
   lock_.Unlock();
   return taken;

@@ -17,3 +17,5 @@ foreach(name urcu-bp unwind)
                                                    INTERFACE_INCLUDE_DIRECTORIES ${prefix}/include)
   target_link_libraries(neap::${target} INTERFACE Threads::Threads)
 endforeach()
+# After it: on aarch64 its atomic operations are calls of libgcc's.
+target_link_libraries(neap::unwind INTERFACE -lgcc)

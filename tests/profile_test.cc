@@ -29,13 +29,13 @@ namespace fs = std::filesystem;
 
 class ProfileTest : public testing::Test {
  protected:
-  static constexpr uint64_t kInterval = 16 << 10;
+  static constexpr uint64_t kInterval = 4 << 10;
 
   void SetUp() override {
     char name[] = "/tmp/profile_test.XXXXXX";
     folder_ = mkdtemp(name);
     setenv("NEAP_STATS", (folder_ + "/page").c_str(), 1);
-    setenv("NEAP_PROFILE", "16K", 1);
+    setenv("NEAP_PROFILE", "4K", 1);
     ASSERT_TRUE(StartHeap());
     ASSERT_TRUE(Profile::On());
   }
@@ -144,7 +144,7 @@ TEST_F(ProfileTest, ForgetsAnArenaThatIsDestroyed) {
 
 TEST_F(ProfileTest, PinnedIsWhatIsFreeBesideLiveBlocks) {
   std::vector<void*> blocks;
-  for (int i = 0; i < 50'000; ++i) blocks.push_back(Allocate(112));
+  for (int i = 0; i < 200'000; ++i) blocks.push_back(Allocate(112));
   // One of each page's 36 or 37 stays.
   std::vector<void*> kept;
   uintptr_t last = 0;
@@ -190,6 +190,8 @@ TEST_F(ProfileTest, AForkedChildBeginsAnew) {
   const pid_t child = fork();
   if (child == 0) {
     for (void* block : blocks) Free(block);
+    // The release thread, which these frees have started, may be opening it: samples are dropped meanwhile.
+    while (!OpenStatsPage(getenv("NEAP_STATS"))) std::this_thread::yield();
     bool right = true;
     for (int i = 0; i < 1000; ++i) blocks[static_cast<size_t>(i)] = Allocate(6000);
     const Totals own = Read();
