@@ -162,7 +162,7 @@ void RemovePage(const char* path) {
   char profile[kStatsPathBytes + sizeof kProfileSuffix];
   const size_t length = strlen(path);
   if (length >= kStatsPathBytes) return;
-  memcpy(profile, path, length);
+  memcpy(profile, path, length + 1);
   memcpy(profile + length, kProfileSuffix, sizeof kProfileSuffix);
   Os::UnlinkFile(profile);
 }
