@@ -151,4 +151,16 @@ void Arena::ForEachPool(F f) const {
   }
 }
 
+// ---- Of the span of a live block.
+
+inline size_t BlockSize(const Span* span) {
+  return span->kind == SpanKind::kLarge ? static_cast<const LargeSpan*>(span)->bytes
+                                        : kSizeClasses[span->size_class].size;
+}
+
+inline Arena* OwnerOf(const Span* span) {
+  return span->kind == SpanKind::kLarge ? static_cast<const LargeSpan*>(span)->arena
+                                        : static_cast<const Slab*>(span)->pool->arena();
+}
+
 }  // namespace neap

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "alloc/ledger.h"
+#include "alloc/mapping.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
 
@@ -28,37 +29,6 @@ constexpr size_t kPerfDataBytes = 32 << 10;
 constinit uint64_t g_read_ms = 0, g_cost_ns = 0;
 constinit uint64_t g_threads[kMostThreads] = {};  // an address in each stack
 alignas(8) constinit char g_perf_data[kPerfDataBytes] = {};
-
-uint64_t TakeHex(const char*& text) {
-  uint64_t number = 0;
-  for (;; ++text) {
-    const char c = *text;
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) return number;
-    number = number * 16 + static_cast<uint64_t>(digit);
-  }
-}
-
-struct Mapping {
-  uint64_t begin, end;
-  char access[4];  // "rw-p"
-  const char* path;
-
-  // "begin-end rwxp offset device inode path"
-  static Mapping Of(const char* line) {
-    Mapping mapping = {};
-    mapping.begin = TakeHex(line);
-    mapping.end = TakeHex(++line);
-    memcpy(mapping.access, line + 1, sizeof access);
-    for (int field = 0; field < 5 && line != nullptr; ++field) {
-      line = strchr(line, ' ');
-      if (line != nullptr) ++line;
-    }
-    while (line != nullptr && *line == ' ') ++line;
-    mapping.path = line != nullptr ? line : "";
-    return mapping;
-  }
-};
 
 // ---- The counters of a JVM.
 

@@ -10,9 +10,9 @@ namespace neap {
 
 class ForeignParts {
  public:
-  // The release thread alone calls these. The kernel walks the process's page tables for a reading, which takes it
-  // some 10 ms for each GiB in small pages: they come once a second at most (five times while memory is short), more
-  // seldom where that would be more than a thousandth of the time (a hundredth).
+  // The release thread alone calls these. The kernel walks the process's page tables for a reading: they come once a
+  // second at most (five times while memory is short), more seldom where that would be more than a thousandth of the
+  // time (a hundredth).
   static bool AreDue(uint64_t now_ms, uint32_t level);
   // False where they cannot be read.
   static bool Read(uint64_t now_ms, StatsForeign& parts);

@@ -149,11 +149,6 @@ Span* SpanOfLive(const void* block) {
   return span;
 }
 
-size_t BlockSize(const Span* span) {
-  return span->kind == SpanKind::kLarge ? static_cast<const LargeSpan*>(span)->bytes
-                                        : kSizeClasses[span->size_class].size;
-}
-
 // Null: it cannot be done in place; the block is as before.
 void* ResizeLarge(LargeSpan* span, size_t size) {
   void* block = reinterpret_cast<void*>(span->start);
@@ -166,11 +161,6 @@ void* ResizeLarge(LargeSpan* span, size_t size) {
   else if (growth > 0)
     Noted(resized, growth);
   return resized;
-}
-
-Arena* OwnerOf(Span* span) {
-  return span->kind == SpanKind::kLarge ? static_cast<LargeSpan*>(span)->arena
-                                        : static_cast<Slab*>(span)->pool->arena();
 }
 
 // ---- Blocks of the hardened mode.

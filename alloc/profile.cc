@@ -219,14 +219,9 @@ Slab* SlabOf(const void* block) {
 }
 
 void Describe(ProfileSample& sample, const void* block) {
-  Span* span = PageMap::Find(block);
-  if (span->kind == SpanKind::kSlab) {
-    sample.bytes = kSizeClasses[span->size_class].size;
-    sample.arena = static_cast<Slab*>(span)->pool->arena()->id();
-  } else {
-    sample.bytes = static_cast<LargeSpan*>(span)->bytes;
-    sample.arena = static_cast<LargeSpan*>(span)->arena->id();
-  }
+  const Span* span = PageMap::Find(block);
+  sample.bytes = BlockSize(span);
+  sample.arena = OwnerOf(span)->id();
 }
 
 // Returns how many stacks are known; 0 without a page.

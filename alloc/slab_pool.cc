@@ -151,8 +151,8 @@ Slab* SlabPool::MakeSlab() {
     return nullptr;
   }
   slab->cache = hot::caches + HeaderOffset(size_class_);
-  slab->magic = hit_path_ ? row.magic : 0;
   slab->hit_path = hit_path_;
+  SetMagic(slab);
   slab->kind = SpanKind::kSlab;
   slab->node = static_cast<uint8_t>(heap_->node());
   slab->size_class = static_cast<uint8_t>(size_class_);
@@ -439,7 +439,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
         // Out of the lists nobody takes a block of it. Closed to the hit path so that a second free of a block whose
         // page has been given back (its mark is gone) is still noticed.
         Unlink(slab);
-        slab->magic = 0;  // given_back will say so
+        SetMagic(slab);
         AddUnits(batch, slab, slab->releasing, kSizeClasses[size_class_].unit_bytes);
         taken[count++] = slab;
       }
@@ -466,7 +466,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
 }
 
 void SlabPool::SetMagic(Slab* slab) {
-  const bool open = hit_path_ && slab->given_back == 0 && slab->sampled == 0;
+  const bool open = hit_path_ && (slab->given_back | slab->releasing | slab->sampled) == 0;
   __atomic_store_n(&slab->magic, open ? kSizeClasses[size_class_].magic : 0, __ATOMIC_RELAXED);
 }
 

@@ -6,7 +6,7 @@
 // its reader; the default is /dev/shm/neap: a normal exit removes the file, and stats_files.h says which others go. PID
 // is as the process itself sees it.
 //
-// The file is as long as StatsPage, but only what is used of it takes memory: 16 KiB in the first half minute.
+// The file is as long as StatsPage, but only what is used of it takes memory.
 //
 // A reader takes `sequence` before and after copying and tries again if it was odd or changed; a page whose writer died
 // in the middle of an update keeps an odd sequence for ever, and is then taken as it is.

@@ -97,10 +97,10 @@ CgroupLedger ReadCgroupLedger(const CgroupPlace& place) {
       continue;
     }
     ++ledger.on_neap;
-    ledger.live += page->now.live;
-    ledger.cached += page->now.cached;
-    ledger.dirty += page->now.dirty;
-    ledger.metadata += page->now.metadata;
+    ledger.neap.live += page->now.live;
+    ledger.neap.cached += page->now.cached;
+    ledger.neap.dirty += page->now.dirty;
+    ledger.neap.metadata += page->now.metadata;
     ledger.foreign += *anon - std::min(*anon, page->now.Resident());
   }
   ReadKernelsFigures(place, ledger);
@@ -110,12 +110,7 @@ CgroupLedger ReadCgroupLedger(const CgroupPlace& place) {
 std::string CgroupTable(const CgroupLedger& ledger) {
   std::string text =
       fmt::format("{}: {} processes on neap, {} not\n", Printable(ledger.folder), ledger.on_neap, ledger.not_on_neap);
-  text += LedgerRow(" ", "live", FormatBytes(ledger.live), "in blocks handed out and not yet freed");
-  text += LedgerRow("+", "cached", FormatBytes(ledger.cached),
-                    "free blocks in pages that also hold live ones, and in caches");
-  text += LedgerRow("+", "dirty", FormatBytes(ledger.dirty), "pages without a live block, not yet given back");
-  text += LedgerRow("+", "metadata", FormatBytes(ledger.metadata), "neap's own");
-  text += LedgerRow("=", "resident", FormatBytes(ledger.Resident()), "of neap");
+  text += ResidentRows(ledger.neap, "of neap");
   text += LedgerRow("+", "foreign", FormatBytes(ledger.foreign), "other anonymous memory of the processes on neap");
   text += LedgerRow("+", "others", FormatBytes(ledger.others), "anonymous memory of the processes that are not");
   text += LedgerRow("-", "twice", FormatBytes(ledger.twice), "pages that forked processes share, counted with each");
@@ -135,11 +130,11 @@ nlohmann::ordered_json CgroupJson(const CgroupLedger& ledger) {
           {"limit", BytesOrNull(ledger.limit)},
           {"on_neap", ledger.on_neap},
           {"not_on_neap", ledger.not_on_neap},
-          {"live", ledger.live},
-          {"cached", ledger.cached},
-          {"dirty", ledger.dirty},
-          {"metadata", ledger.metadata},
-          {"resident", ledger.Resident()},
+          {"live", ledger.neap.live},
+          {"cached", ledger.neap.cached},
+          {"dirty", ledger.neap.dirty},
+          {"metadata", ledger.neap.metadata},
+          {"resident", ledger.neap.Resident()},
           {"foreign", ledger.foreign},
           {"others", ledger.others},
           {"twice", ledger.twice},

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "alloc/stats_page.h"
 #include "tools/neap/cgroup.h"
 
 namespace neap::command {
@@ -17,10 +18,10 @@ struct CgroupLedger {
   uint64_t limit;        // the tightest up to the root; kNoLimit where none
   uint64_t on_neap = 0;  // processes that keep a page
   uint64_t not_on_neap = 0;
-  uint64_t live = 0, cached = 0, dirty = 0, metadata = 0;  // of those on neap
-  uint64_t foreign = 0;                                    // their other anonymous memory
-  uint64_t others = 0;                                     // anonymous memory of those that keep no page
-  uint64_t twice = 0;  // of all these, pages that forked processes share and that were counted with each
+  Ledger neap = {};      // of those on neap: live, cached, dirty, metadata
+  uint64_t foreign = 0;  // their other anonymous memory
+  uint64_t others = 0;   // anonymous memory of those that keep no page
+  uint64_t twice = 0;    // of all these, pages that forked processes share and that were counted with each
   // The kernel's figures.
   uint64_t anon = 0;
   uint64_t shared = 0;  // shared memory and tmpfs, pages of statistics included
@@ -28,8 +29,7 @@ struct CgroupLedger {
   uint64_t kernel = 0;  // page tables, stacks, slabs
   uint64_t used = 0;
 
-  uint64_t Resident() const { return live + cached + dirty + metadata; }
-  int64_t Residual() const { return static_cast<int64_t>(anon + twice - Resident() - foreign - others); }
+  int64_t Residual() const { return static_cast<int64_t>(anon + twice - neap.Resident() - foreign - others); }
   int64_t Rest() const { return static_cast<int64_t>(used - anon - shared - files - kernel); }
 };
 

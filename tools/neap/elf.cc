@@ -17,6 +17,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "alloc/build_id.h"
 #include "tools/neap/proc.h"
 
 namespace neap::command {
@@ -186,22 +187,6 @@ void ReadTexts(const MappedFile& file, ElfFile& elf) {
   for (AllocatorInside& inside : elf.allocators) {
     if (inside.family == "jemalloc" && inside.variable.empty()) inside.variable = VariableByText(file.bytes());
   }
-}
-
-std::string BuildIdIn(std::string_view notes) {
-  const auto padded = [](size_t size) { return (size + 3) & ~size_t{3}; };
-  for (size_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
-    Elf64_Nhdr note;
-    memcpy(&note, notes.data() + at, sizeof note);
-    const size_t name = at + sizeof note;
-    const size_t text = name + padded(note.n_namesz);
-    if (text > notes.size() || note.n_descsz > notes.size() - text) break;
-    if (note.n_type == NT_GNU_BUILD_ID && TextAt(notes.substr(name, note.n_namesz), 0) == "GNU") {
-      return std::string(notes.substr(text, note.n_descsz));
-    }
-    at = text + padded(note.n_descsz);
-  }
-  return "";
 }
 
 std::vector<std::string> SplitPath(std::string_view text, const std::string& origin) {

@@ -71,7 +71,7 @@ std::string ForeignName(const StatsPage& page, uint64_t since_ms) {
     most = i;
   }
   return growth == 0 ? "foreign memory (JVM heap, stacks, mmap)"
-                     : fmt::format("foreign memory ({})", ForeignPartName(ForeignPart{most}));
+                     : fmt::format("foreign memory ({})", kForeignPartNames[most].words);
 }
 
 }  // namespace

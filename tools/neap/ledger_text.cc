@@ -48,31 +48,11 @@ int64_t Residual(const Ledger& ledger) {
   return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
 }
 
-const char* ForeignPartName(ForeignPart part) {
-  switch (part) {
-    case ForeignPart::kStacks:
-      return "thread stacks";
-    case ForeignPart::kJavaHeap:
-      return "Java heap";
-    case ForeignPart::kJavaMetaspace:
-      return "Java metaspace";
-    case ForeignPart::kCode:
-      return "code made at run time";
-    case ForeignPart::kBrk:
-      return "brk heap";
-    case ForeignPart::kFiles:
-      return "private pages of files";
-    case ForeignPart::kOther:
-      return "other mappings";
-  }
-  return "unknown";
-}
-
 std::string ForeignPartsText(const StatsPage& page) {
   const StatsForeign* parts = LastForeign(page);
   if (parts == nullptr) return "JVM heap, stacks, mmap";
   std::vector<std::pair<uint64_t, const char*>> named;
-  for (uint32_t i = 0; i < kForeignParts; ++i) named.emplace_back(parts->part[i], ForeignPartName(ForeignPart{i}));
+  for (uint32_t i = 0; i < kForeignParts; ++i) named.emplace_back(parts->part[i], kForeignPartNames[i].words);
   std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   std::string text;
   for (const auto& [bytes, name] : named) {
@@ -95,19 +75,22 @@ std::string FormatDuration(uint64_t ms) {
   return fmt::format("{:.1f} h", seconds / 3600);
 }
 
+std::string ResidentRows(const Ledger& ledger, const std::string& words) {
+  return LedgerRow(" ", "live", FormatBytes(ledger.live), "in blocks handed out and not yet freed") +
+         LedgerRow("+", "cached", FormatBytes(ledger.cached),
+                   "free blocks in pages that also hold live ones, and in caches") +
+         LedgerRow("+", "dirty", FormatBytes(ledger.dirty), "pages without a live block, not yet given back") +
+         LedgerRow("+", "metadata", FormatBytes(ledger.metadata), "neap's own") +
+         LedgerRow("=", "resident", FormatBytes(ledger.Resident()), words);
+}
+
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   const Ledger& now = page.now;
   auto since = [now_ms](uint64_t ms) { return FormatDuration(now_ms > ms ? now_ms - ms : 0); };
   std::string text = fmt::format("{} (pid {}, neap {}, page kept for {}, read {} ago{})\n", Printable(page.command),
                                  page.pid, Printable(page.version), since(page.start_ms), since(page.update_ms),
                                  page.exited != 0 ? ", ended normally" : "");
-  text += LedgerRow(" ", "live", FormatBytes(now.live), "in blocks handed out and not yet freed");
-  text +=
-      LedgerRow("+", "cached", FormatBytes(now.cached), "free blocks in pages that also hold live ones, and in caches");
-  text += LedgerRow("+", "dirty", FormatBytes(now.dirty), "pages without a live block, not yet given back");
-  text += LedgerRow("+", "metadata", FormatBytes(now.metadata), "neap's own");
-  text += LedgerRow("=", "resident", FormatBytes(now.Resident()),
-                    fmt::format("of neap; peak {}", FormatBytes(page.peak.resident)));
+  text += ResidentRows(now, fmt::format("of neap; peak {}", FormatBytes(page.peak.resident)));
   if (now.anon == 0) {
     text += LedgerRow(" ", "anon", "-", "the kernel's figures were not read yet");
   } else {
@@ -173,18 +156,12 @@ Json TablesJson(const StatsPage& page) {
 }
 
 Json ForeignJson(const StatsForeign& parts) {
-  const auto part = [&](ForeignPart which) { return parts.part[static_cast<uint32_t>(which)]; };
-  return {{"time_ms", parts.time_ms},
-          {"stacks", part(ForeignPart::kStacks)},
-          {"java_heap", part(ForeignPart::kJavaHeap)},
-          {"java_metaspace", part(ForeignPart::kJavaMetaspace)},
-          {"code", part(ForeignPart::kCode)},
-          {"brk", part(ForeignPart::kBrk)},
-          {"files", part(ForeignPart::kFiles)},
-          {"other", part(ForeignPart::kOther)},
-          {"shared", parts.shared},
-          {"mapped", parts.mapped},
-          {"threads", parts.threads}};
+  Json json = {{"time_ms", parts.time_ms}};
+  for (uint32_t i = 0; i < kForeignParts; ++i) json[kForeignPartNames[i].key] = parts.part[i];
+  json["shared"] = parts.shared;
+  json["mapped"] = parts.mapped;
+  json["threads"] = parts.threads;
+  return json;
 }
 
 Json LedgerJson(const StatsPage& page) {

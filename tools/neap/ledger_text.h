@@ -20,13 +20,24 @@ std::string LedgerRow(const char* sign, const char* name, const std::string& fig
 std::string FormatDuration(uint64_t ms);
 
 const char* LevelName(uint32_t level);
-const char* ForeignPartName(ForeignPart part);  // in words
+struct ForeignPartName {
+  const char* key;  // in JSON and metrics
+  const char* words;
+};
+inline constexpr ForeignPartName kForeignPartNames[kForeignParts] = {
+    {"stacks", "thread stacks"},       {"java_heap", "Java heap"}, {"java_metaspace", "Java metaspace"},
+    {"code", "code made at run time"}, {"brk", "brk heap"},        {"files", "private pages of files"},
+    {"other", "other mappings"},
+};
 
 // "Java heap 203 MiB, thread stacks 2.1 MiB": all that is worth a word; what it may be where there was no reading yet.
 std::string ForeignPartsText(const StatsPage& page);
 
 // The last reading of what foreign memory is made of; null where there was none yet.
 const StatsForeign* LastForeign(const StatsPage& page);
+
+// "live ... + cached ... = resident": `words` behind the sum.
+std::string ResidentRows(const Ledger& ledger, const std::string& words);
 
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms);
 nlohmann::ordered_json BytesOrNull(uint64_t bytes);  // null for kNoLimit

@@ -148,13 +148,11 @@ std::string MetricsText(const std::vector<StatsPage>& pages, MetricsFormat forma
            [](const Ledger& ledger) { return ledger.purges; });
   by_cause("neap_purged_bytes_total", "bytes", "What these gave back.",
            [](const Ledger& ledger) { return ledger.purged; });
-  constexpr const char* kParts[kForeignParts] = {"stacks", "java_heap", "java_metaspace", "code",
-                                                 "brk",    "files",     "other"};
   writer.Head("neap_foreign_part_bytes", "bytes", "What foreign memory was made of at the last reading.");
   for (const StatsPage& page : pages) {
     const StatsForeign* parts = LastForeign(page);
     for (uint32_t i = 0; parts != nullptr && i < kForeignParts; ++i) {
-      writer.Sample("neap_foreign_part_bytes", fmt::format("{},part=\"{}\"", Labels(page), kParts[i]),
+      writer.Sample("neap_foreign_part_bytes", fmt::format("{},part=\"{}\"", Labels(page), kForeignPartNames[i].key),
                     static_cast<double>(parts->part[i]));
     }
   }

@@ -1,8 +1,15 @@
-// output.cc: texts that come from other processes and files, made fit for a terminal and for JSON.
+// output.cc: see output.h.
 #include "tools/neap/output.h"
 
+#include <errno.h>
+#include <fmt/format.h>
+#include <string.h>
+
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "tools/neap/failure.h"
 
 namespace neap::command {
 
@@ -16,6 +23,13 @@ std::string Printable(std::string_view text) {
 std::string JsonText(const nlohmann::ordered_json& json, JsonLayout layout) {
   return json.dump(layout == JsonLayout::kIndented ? 2 : -1, ' ', false,
                    nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void WriteWholeFile(const std::string& path, std::string_view bytes, int code) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << bytes;
+  file.close();
+  if (!file) throw Failure(code, fmt::format("cannot write {}: {}", path, strerror(errno)));
 }
 
 }  // namespace neap::command

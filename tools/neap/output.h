@@ -1,4 +1,4 @@
-// output.h: texts that come from other processes and files, made fit for a terminal and for JSON.
+// output.h: texts that come from other processes and files, made fit for a terminal and for JSON, and files to write.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -13,5 +13,8 @@ std::string Printable(std::string_view text);
 enum class JsonLayout { kOneLine, kIndented };
 // What is not UTF-8 is replaced.
 std::string JsonText(const nlohmann::ordered_json& json, JsonLayout layout);
+
+// Ends the command with that code if the file cannot be written.
+void WriteWholeFile(const std::string& path, std::string_view bytes, int code);
 
 }  // namespace neap::command

@@ -13,12 +13,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <system_error>
 
 #include "alloc/profile_page.h"
 #include "alloc/stats_files.h"
 #include "tools/neap/failure.h"
+#include "tools/neap/output.h"
 #include "tools/neap/proc.h"
 
 namespace neap::command {
@@ -303,10 +303,7 @@ std::vector<StatsPage> RunningPages() {
 }
 
 void SavePage(const StatsPage& page, const std::string& profile, const std::string& path) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(&page), sizeof page);
-  file.close();
-  if (!file) throw Failure(kRunFailed, fmt::format("cannot write {}: {}", path, strerror(errno)));
+  WriteWholeFile(path, {reinterpret_cast<const char*>(&page), sizeof page}, kRunFailed);
   std::error_code error;
   fs::remove(ProfileBeside(path), error);
   if (!fs::exists(profile, error)) return;

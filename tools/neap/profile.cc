@@ -1,11 +1,8 @@
 // profile.cc: `neap profile`, which stacks hold a process's memory, for pprof or as folded stacks.
-#include <errno.h>
 #include <fmt/format.h>
-#include <string.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <protozero/pbf_writer.hpp>
@@ -160,23 +157,16 @@ std::string Folded(const ProfileData& profile, const std::string& kind) {
   return text;
 }
 
-void WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << bytes;
-  file.close();
-  if (!file) throw Failure(kNoAccess, fmt::format("cannot write {}: {}", path, strerror(errno)));
-}
-
 int Profile(const ProfileOptions& options) {
   const ProfileData profile = FindProfile(options.target);
   if (options.folded.empty()) {
     const std::string output = options.output.empty() ? "neap-profile.pb" : options.output;
-    WriteFile(output, PprofWriter(profile).Write());
+    WriteWholeFile(output, PprofWriter(profile).Write(), kNoAccess);
     fmt::print("{}: {}\n", output, ProfileWords(profile));
   } else if (options.output.empty()) {
     fmt::print("{}", Folded(profile, options.folded));
   } else {
-    WriteFile(options.output, Folded(profile, options.folded));
+    WriteWholeFile(options.output, Folded(profile, options.folded), kNoAccess);
     fmt::print("{}: {}\n", options.output, ProfileWords(profile));
   }
   return kDone;

@@ -1,13 +1,10 @@
 // report.cc: see report.h; and `neap report`.
 #include "tools/neap/report.h"
 
-#include <errno.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <string.h>
 #include <time.h>
 
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -110,10 +107,7 @@ int Report(const ReportOptions& options) {
 }  // namespace
 
 void WriteReport(const StatsPage& page, const ProfileData& profile, const Story& story, const std::string& path) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << Html(ReportJson(page, profile, story));
-  file.close();
-  if (!file) throw Failure(kNoAccess, fmt::format("cannot write {}: {}", path, strerror(errno)));
+  WriteWholeFile(path, Html(ReportJson(page, profile, story)), kNoAccess);
 }
 
 void AddReport(CLI::App& app, int* exit_code) {
