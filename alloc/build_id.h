@@ -10,7 +10,8 @@ namespace neap {
 
 // The bytes of the id; empty: these notes have none. They may be cut, or no notes at all.
 inline std::string_view BuildIdIn(std::string_view notes) {
-  constexpr std::string_view kOwner{"GNU", 4};  // its 0 counts
+  using namespace std::string_view_literals;
+  constexpr std::string_view kOwner = "GNU\0"sv;
   const auto padded = [](size_t size) { return (size + 3) & ~size_t{3}; };
   for (size_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.size();) {
     Elf64_Nhdr note;
