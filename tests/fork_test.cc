@@ -169,7 +169,8 @@ TEST_F(Fork, BesideADrainerAndAReleaser) {
 
 TEST_F(Fork, AChildForksToo) {
   Threads others(2, [](int) { Free(Allocate(500)); });
-  // What runs in the child beside the second fork allocates from neap alone: the address sanitizer's locks are inherited.
+  // What runs in the child beside the second fork allocates from neap alone: the address sanitizer's locks are
+  // inherited.
   EXPECT_EQ(InChild([] {
               const bool works = HeapWorks(2);
               Threads more(1, [](int) { Free(Allocate(500)); });
