@@ -7,6 +7,7 @@
 
 #include "alloc/misuse.h"
 #include "alloc/os.h"
+#include "alloc/profile_page.h"
 
 namespace neap {
 namespace {
@@ -50,14 +51,13 @@ bool ReadSize(const char* text, size_t* size) {
 }
 
 size_t ReadInterval(const ConfigRow& row) {
-  constexpr size_t kDefault = 512 << 10;
   const char* value = Os::Environment(row.name);
   size_t bytes = 0;
   if (value != nullptr && !ReadSize(value, &bytes)) {
     Misuse::BadSetting(row.name, value, row.range, row.fallback);
     return 0;
   }
-  return bytes == 1 ? kDefault : bytes;
+  return bytes == 1 ? kProfileInterval : bytes;
 }
 
 // Prefixes of those that are the command's and the tests'.

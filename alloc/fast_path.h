@@ -26,19 +26,22 @@ using MarkedBlock __attribute__((may_alias)) = const Span*;
   return *static_cast<const MarkedBlock*>(block) == span;
 }
 
+// A block for a request of at most kSmallMax bytes, from the running CPU's cache.
+[[gnu::always_inline]] inline bool PopSmall(size_t size, void*& block) {
+  if (!arch::Pop(static_cast<uint32_t>(size + 15) & ~uint32_t{15}, block)) return false;  // HeaderOffset(ClassOf(size))
+  SetMark(block, nullptr);
+  return true;
+}
+static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 &&
+              HeaderOffset(ClassOf(1024)) == 1024);
+
 // kSlow is tail-called where the cache has nothing: AllocateSlow, or that and what the entry point makes of a null.
 template <void* (*kSlow)(size_t) = AllocateSlow>
 [[gnu::always_inline]] inline void* FastAllocate(size_t size) {
   void* block;
-  if (__builtin_expect(size < HotLoad(hot::fast_limit), 1) &&
-      arch::Pop(static_cast<uint32_t>(size + 15) & ~uint32_t{15}, block)) {  // HeaderOffset(ClassOf(size))
-    SetMark(block, nullptr);
-    return block;
-  }
+  if (__builtin_expect(size < HotLoad(hot::fast_limit), 1) && PopSmall(size, block)) return block;
   return kSlow(size);
 }
-static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 &&
-              HeaderOffset(ClassOf(1024)) == 1024);
 
 [[gnu::always_inline]] inline void FastFree(void* block) {
   const size_t granule = (reinterpret_cast<uintptr_t>(block) - hot::window) >> kGranuleShift;

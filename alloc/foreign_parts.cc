@@ -12,9 +12,11 @@
 #include <string.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "alloc/ledger.h"
 #include "alloc/mapping.h"
+#include "alloc/metadata.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
 
@@ -27,6 +29,7 @@ constexpr size_t kMostThreads = 4096;  // stacks of further ones count as other 
 constexpr size_t kPerfDataBytes = 32 << 10;
 
 constinit uint64_t g_read_ms = 0, g_cost_ns = 0;
+constinit std::atomic<int64_t> g_beyond{0};
 constinit uint64_t g_threads[kMostThreads] = {};  // an address in each stack
 alignas(8) constinit char g_perf_data[kPerfDataBytes] = {};
 
@@ -111,6 +114,7 @@ class Reader {
       anonymous_ += bytes;
       total_ += bytes;
       Part(here_) += bytes;
+      if (is_ours_) ours_ += bytes;
       CloseRun();
     } else if (Takes(line, "Rss:", bytes)) {
       (is_shared_memory_ ? parts_.shared : parts_.mapped) += is_file_ ? bytes : 0;
@@ -118,7 +122,12 @@ class Reader {
   }
 
   void Finish() {
-    const uint64_t own = ResidentBytes();
+    // They may have changed while the mappings were read: what they were at no moment of it is not taken for unwritten.
+    const uint64_t blocks = BlockBytes();
+    const uint64_t less = std::min(blocks_before_, blocks), more = std::max(blocks_before_, blocks);
+    const int64_t beyond = static_cast<int64_t>(ours_) - static_cast<int64_t>(std::clamp(ours_, less, more));
+    g_beyond.store(beyond, std::memory_order_relaxed);
+    const uint64_t own = ours_ + Metadata::ResidentBytes();
     const uint64_t foreign = total_ > own ? total_ - own : 0;
     uint64_t known = 0;
     for (uint32_t i = 0; i < static_cast<uint32_t>(ForeignPart::kOther); ++i) known += parts_.part[i];
@@ -144,6 +153,8 @@ class Reader {
     return true;
   }
 
+  static uint64_t BlockBytes() { return ResidentBytes() - Metadata::ResidentBytes(); }
+
   uint64_t& Part(ForeignPart part) { return parts_.part[static_cast<uint32_t>(part)]; }
 
   bool HoldsThread(const Mapping& mapping) const {
@@ -162,6 +173,7 @@ class Reader {
 
   void Begin(const Mapping& mapping) {
     here_ = PartOf(mapping);
+    is_ours_ = PageMap::InWindow(reinterpret_cast<const void*>(mapping.begin));
     is_file_ = *mapping.path == '/';
     is_shared_memory_ = is_file_ && mapping.access[3] == 's' &&
                         (strncmp(mapping.path, "/dev/shm/", 9) == 0 || strncmp(mapping.path, "/memfd:", 7) == 0 ||
@@ -187,8 +199,10 @@ class Reader {
   const JavaFigures& java_;
   size_t threads_ = 0;
   uint64_t total_ = 0;
+  uint64_t ours_ = 0;  // of the mappings that blocks lie in
+  const uint64_t blocks_before_ = BlockBytes();
   ForeignPart here_ = ForeignPart::kOther;
-  bool is_file_ = false, is_shared_memory_ = false;
+  bool is_file_ = false, is_shared_memory_ = false, is_ours_ = false;
   uint64_t end_ = 0;        // of the mapping
   uint64_t anonymous_ = 0;  // of all so far
   struct {
@@ -223,6 +237,8 @@ bool ForeignParts::Read(uint64_t now_ms, StatsForeign& parts) {
   g_cost_ns = Os::ThreadCpuNs() - begin;
   return reader.any();
 }
+
+int64_t ForeignParts::BeyondLedger() { return g_beyond.load(std::memory_order_relaxed); }
 
 void ForeignParts::ForgetInChild() { g_read_ms = g_cost_ns = 0; }
 

@@ -16,6 +16,10 @@ class ForeignParts {
   static bool AreDue(uint64_t now_ms, uint32_t level);
   // False where they cannot be read.
   static bool Read(uint64_t now_ms, StatsForeign& parts);
+  // By how much the kernel's account of neap's blocks was above theirs at the last reading, in bytes: below 0 where
+  // pages of live blocks were never written or are swapped out, above 0 where huge pages hold free parts.
+  static int64_t BeyondLedger();
+
   static void ForgetInChild();
 };
 

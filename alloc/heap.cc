@@ -112,8 +112,7 @@ Arena& CurrentArena() {
 }
 
 void* Noted(void* block, size_t size) {
-  if (Profile::On() && block != nullptr) Profile::Note(block, size);
-  return block;
+  return Profile::On() && block != nullptr ? Profile::Noted(block, size) : block;
 }
 
 // zeroed: if the block is a large one.
@@ -216,18 +215,20 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
 
 bool StartHeap() { return g_started.load(std::memory_order_acquire) || Start(); }
 
-void* AllocateSlow(size_t size) {
+namespace {
+
+[[gnu::noinline]] void* AllocateUncounted(size_t size) {
   if (__builtin_expect(!StartHeap(), 0)) return nullptr;
-  // The hit path of a process with a profile.
-  if (Profile::On() && size <= kSmallMax && ThreadScope::Current() == nullptr && !Hardened::On()) {
-    void* block;
-    if (arch::Pop(HeaderOffset(ClassOf(size)), block)) {
-      SetMark(block, nullptr);
-      Profile::Note(block, size);
-      return block;
-    }
-  }
   return AllocateIn(CurrentArena(), size, kMinAlignment);
+}
+
+}  // namespace
+
+void* AllocateSlow(size_t size) {
+  // The hit path of a process with a profile.
+  void* block;
+  if (size < Profile::HitLimit() && ThreadScope::IsRoot() && PopSmall(size, block)) return Profile::Noted(block, size);
+  return AllocateUncounted(size);
 }
 
 void* AllocateIn(Arena& arena, size_t size, size_t alignment) {

@@ -5,6 +5,7 @@
 
 #include "alloc/config.h"
 #include "alloc/consumers.h"
+#include "alloc/foreign_parts.h"
 #include "alloc/fork.h"
 #include "alloc/huge_pages.h"
 #include "alloc/ledger.h"
@@ -54,7 +55,8 @@ uint32_t LimitGate::Refresh() {
 uint32_t LimitGate::RefreshLocked() {
   const LimitReading& reading = g_reader.Refresh();
   // Of the same moment: when the ledger is read the kernel's figure is an old one.
-  const uint64_t resident = ResidentBytes();
+  const int64_t counted = static_cast<int64_t>(ResidentBytes()) + ForeignParts::BeyondLedger();
+  const uint64_t resident = counted > 0 ? static_cast<uint64_t>(counted) : 0;
   g_limit.store(reading.limit, std::memory_order_relaxed);
   g_used.store(reading.used, std::memory_order_relaxed);
   g_headroom.store(reading.headroom, std::memory_order_relaxed);

@@ -10,6 +10,7 @@
 #include "alloc/config.h"
 #include "alloc/cpu_cache.h"
 #include "alloc/fork.h"
+#include "alloc/hardened.h"
 #include "alloc/mapped_files.h"
 #include "alloc/metadata.h"
 #include "alloc/os.h"
@@ -266,14 +267,19 @@ void Profile::Start(uint64_t interval) {
   }
   g_interval.store(interval, std::memory_order_relaxed);
   on_.store(true, std::memory_order_relaxed);
+  if (!Hardened::On()) hit_limit_.store(kSmallMax + 1, std::memory_order_relaxed);
   __atomic_store_n(&hot::fast_limit, 0, __ATOMIC_RELAXED);
 }
 
-void Profile::NoteSlow(void* block, size_t requested) {
-  if (t_busy || CpuCaches::InVforkChild()) return;
+void* Profile::NotedSlow(void* block, size_t requested) {
+  if (!On()) {
+    t_left = INT64_MAX;
+    return block;
+  }
+  if (t_busy || CpuCaches::InVforkChild()) return block;
   if (t_left == 0) {
     t_left = DrawInterval();
-    if (Pass(requested)) return;
+    if (Pass(requested)) return block;
   }
   t_left = DrawInterval();
   RecoverForkedChild();
@@ -284,12 +290,12 @@ void Profile::NoteSlow(void* block, size_t requested) {
     MutexLock lock(g_lock);
     if (!OpenPage()) {
       if (g_no_page) on_.store(false, std::memory_order_relaxed);
-      return;
+      return block;
     }
     const uint32_t number = NewSample();
     if (number == kNoSample) {
       ++g_page->dropped;
-      return;
+      return block;
     }
     ProfileSample& sample = g_page->sample[number];
     sample.counted = requested;
@@ -305,6 +311,7 @@ void Profile::NoteSlow(void* block, size_t requested) {
     Link(buckets_.load(std::memory_order_relaxed)[BucketOf(block)], number, block);
   }
   if (Slab* slab = SlabOf(block)) SlabPool::NoteSampled(slab, true);
+  return block;
 }
 
 uint32_t Profile::Detach(const void* block) {

@@ -1,9 +1,9 @@
 // profile.h: the sampling profiler: which stacks hold the live bytes, which allocated them, and which keep pages that
 // are otherwise free. The layout of what it writes, and how it samples, are in profile_page.h.
 //
-// Off it costs nothing: what is on closes the hit path of malloc (hot::fast_limit), and the slow path counts. Free
-// needs no look-up for most blocks either: a slab with a sampled block in it is closed to the hit path of free, and
-// larger blocks never take that one.
+// Off it costs nothing: what is on closes the hit path of malloc (hot::fast_limit), and the slow path has one that
+// counts. Free needs no look-up for most blocks either: a slab with a sampled block in it is closed to the hit path of
+// free, and larger blocks never take that one.
 #pragma once
 
 #include <stddef.h>
@@ -23,16 +23,13 @@ class Profile {
   static void Start(uint64_t interval);
   static bool On() { return on_.load(std::memory_order_relaxed); }
 
-  // Whether the thread may allocate so many bytes before its next sample; if so they are counted.
-  static bool Pass(size_t requested) {
-    if (t_left <= static_cast<int64_t>(requested)) return false;
-    t_left -= static_cast<int64_t>(requested);
-    return true;
-  }
-  // A block that was allocated, of which so many bytes were asked for: counts them, and samples it where the count
-  // ends.
-  static void Note(void* block, size_t requested) {
-    if (!Pass(requested)) NoteSlow(block, requested);
+  // Requests below it may be served from the running CPU's cache: kSmallMax + 1; 0 without a profile and in the
+  // hardened mode.
+  static size_t HitLimit() { return hit_limit_.load(std::memory_order_relaxed); }
+
+  // The block, of which so many bytes were asked for: counts them, and samples it where the thread's count ends.
+  static void* Noted(void* block, size_t requested) {
+    return __builtin_expect(Pass(requested), 1) ? block : NotedSlow(block, requested);
   }
 
   // False: the block was not sampled.
@@ -60,10 +57,16 @@ class Profile {
   static size_t BucketOf(const void* block) {
     return reinterpret_cast<uintptr_t>(block) * 0x9e37'79b9'7f4a'7c15 >> (64 - kBucketBits);
   }
-  static void NoteSlow(void* block, size_t requested);
+  static bool Pass(size_t requested) {
+    if (t_left <= static_cast<int64_t>(requested)) return false;
+    t_left -= static_cast<int64_t>(requested);
+    return true;
+  }
+  static void* NotedSlow(void* block, size_t requested);
   static void ForgetSlow(const void* block);
 
   static inline constinit std::atomic<bool> on_{false};
+  static inline constinit std::atomic<size_t> hit_limit_{0};
   static inline constinit std::atomic<uint32_t*> buckets_{nullptr};  // 1 + the first sample of each; the lock's
   // Bytes until the thread's next sample; 0: not drawn yet.
   static inline thread_local constinit int64_t t_left __attribute__((tls_model("initial-exec"))) = 0;

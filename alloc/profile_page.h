@@ -17,6 +17,7 @@ namespace neap {
 
 inline constexpr uint64_t kProfileMagic = 0x464f'5250'0000'0001;  // "PROF" and the layout's version
 inline constexpr char kProfileSuffix[] = ".profile";
+inline constexpr uint64_t kProfileInterval = 512 << 10;  // bytes, where nothing else is asked for
 inline constexpr uint32_t kProfileStacks = 1u << 16;
 inline constexpr uint32_t kProfileFrames = 1u << 20;
 inline constexpr uint32_t kProfileSamples = 1u << 17;

@@ -58,18 +58,20 @@ uint32_t* Bell() {
   return shared != nullptr ? shared : &g_private_bell;
 }
 
-void PublishForeignParts() {
+// False: not due yet.
+bool PublishForeignParts() {
   const uint64_t now_ms = Os::RealtimeNs() / 1'000'000;
+  if (Doorbell() == nullptr) return true;
+  if (!ForeignParts::AreDue(now_ms, LimitGate::Level())) return false;
   StatsForeign parts;
-  if (ForeignParts::AreDue(now_ms, LimitGate::Level()) && Doorbell() != nullptr && ForeignParts::Read(now_ms, parts)) {
-    PublishForeign(parts);
-  }
+  if (ForeignParts::Read(now_ms, parts)) PublishForeign(parts);
+  return true;
 }
 
 void Run(void*) {
   OpenStatsPage(Config::stats_prefix());
   if (ForeignAllocators::May()) Consumers::StartThread();
-  bool settled = false;
+  bool settled = false, read_at_rest = false;
   for (;;) {
     uint32_t* bell = Bell();
     const uint32_t rung = __atomic_load_n(bell, __ATOMIC_ACQUIRE);
@@ -77,15 +79,17 @@ void Run(void*) {
     if (Releaser::Ending()) return;
     const bool again = Releaser::Tick();
     LimitGate::StartWatcher();
-    PublishForeignParts();
+    const bool read = PublishForeignParts();
     uint64_t timeout = g_burst_ms.load(std::memory_order_relaxed) != 0 ? kTickInBurstNs : kTickNs;
     if (again) {
-      settled = false;
+      settled = read_at_rest = false;
     } else {
-      // One round more before sleeping for good: the page may stand for long, and the kernel's figures in it are to be
-      // those of after the last release.
-      timeout = settled && LimitGate::Read().limit == UINT64_MAX ? UINT64_MAX : kLimitedTickNs;
-      settled = true;
+      // Some rounds more before sleeping for good: the page may stand for long, and the kernel's figures in it are to
+      // be those of after the last release.
+      const bool limited = LimitGate::Read().limit != UINT64_MAX;
+      settled = read_at_rest;
+      read_at_rest |= read;
+      timeout = settled && !limited ? UINT64_MAX : kLimitedTickNs;
       g_thread.store(kSleeping, std::memory_order_seq_cst);
       if (Releaser::WorthWaking()) continue;  // noted while Tick was at its end, when nobody rang for it
     }
@@ -93,11 +97,17 @@ void Run(void*) {
   }
 }
 
+void AnswerProfileOrder() {
+  const uint64_t interval = TakeProfileOrder();
+  if (interval != 0 && !Profile::On()) Profile::Start(interval);
+}
+
 // at_rest: nothing may be published for long, so that the tables are to be those of this ledger.
 void PublishNow(bool at_rest) {
   const uint64_t now_ns = Os::RealtimeNs();
   PublishLedger(ReadLedger(), now_ns);
   if (at_rest || TablesAreDue(now_ns)) PublishTables(ReadTables, Arena::Count(), now_ns);
+  AnswerProfileOrder();
   Profile::Publish(now_ns / 1'000'000, at_rest);
 }
 

@@ -13,9 +13,10 @@ class ThreadScope {
  public:
   static constexpr uint32_t kDepth = 15;
 
+  static bool IsRoot() { return t_depth == 0 || t_ids[t_depth - 1] == 0; }
   // Null: none, or the root's.
   static Arena* Current() {
-    if (t_depth == 0 || t_ids[t_depth - 1] == 0) return nullptr;
+    if (IsRoot()) return nullptr;
     return Arena::ById(t_ids[t_depth - 1]);
   }
   static bool Push(const Arena* arena) {

@@ -259,6 +259,11 @@ void AnswerShrink(uint32_t number, uint64_t freed) {
   Os::FutexWake(&page->shrink_done, INT32_MAX, true);
 }
 
+uint64_t TakeProfileOrder() {
+  StatsPage* page = OpenPage();
+  return page == nullptr ? 0 : std::atomic_ref(page->profile_request).exchange(0, std::memory_order_acquire);
+}
+
 // The page stays mapped: the release thread may be in the middle of an update.
 void CloseStatsPage() {
   if (CpuCaches::InVforkChild()) return;

@@ -21,7 +21,7 @@
 
 namespace neap {
 
-inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0005;  // "NEAP" and the layout's version
+inline constexpr uint64_t kStatsMagic = 0x5041'454e'0000'0006;  // "NEAP" and the layout's version
 inline constexpr uint32_t kStatsSeconds = 600;
 inline constexpr uint32_t kStatsTens = 360;
 inline constexpr uint32_t kStatsEvents = 256;
@@ -201,6 +201,8 @@ struct StatsPage {
   uint32_t shrink_request;
   uint32_t shrink_done;  // a futex word, shared
   uint64_t shrink_freed;
+  // The order of `neap profile --start`: bytes between two samples; taken (0 again) when the profile starts.
+  uint64_t profile_request;
   uint32_t doorbell;   // a futex word, shared: wakes the release thread
   uint64_t tables_ms;  // CLOCK_REALTIME of their last update; 0: none yet
   StatsTables tables;
@@ -240,6 +242,9 @@ uint32_t* Doorbell();
 bool ShrinkRequested(uint64_t* target, uint32_t* number);
 // freed: bytes given back for it. Publish the ledger first: the requester reads what is left.
 void AnswerShrink(uint32_t number, uint64_t freed);
+
+// An order to start the profile, which is thereby taken: bytes between two samples; 0: none.
+uint64_t TakeProfileOrder();
 
 // Normal exit; the last ledger has been published.
 void CloseStatsPage();

@@ -158,12 +158,33 @@ class ProfileTest(CommandTest):
                                                                         text=True, check=True).stdout)[1]
         self.assertRegex(raw, rf"{re.escape(PROFILED)} {build_id} \[FN\]")
 
+    def test_a_process_that_runs_begins_when_it_is_told(self):
+        program = self.preloaded()
+        program.tell("live 100")
+        eventually(lambda: neap("stat", program.pid).returncode == 0, "there is a page")
+        result = neap("profile", program.pid, "--start")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout, f"{program.pid}: samples what it allocates from now on, about once in 512 KiB\n")
+
+        def sampled():
+            program.tell("live 50")
+            return neap("profile", program.pid, "--folded", "live").returncode == 0
+
+        eventually(sampled, "it samples")
+        program.tell("live 400")
+        stacks = self.stacks(program.pid)
+        self.about(sum(stacks.values()), program.stat()["live"], 0.3)
+        result = neap("profile", program.pid, "--start")
+        self.assertEqual(result.returncode, 1)
+        self.one_line(result.stderr, f"neap profile: {program.pid} has a profile already: ")
+        self.assertEqual(neap("profile", self.folder / "page", "--start").returncode, 2)
+
     def test_without_a_profile(self):
         program = self.preloaded()
         program.tell("live 10")
         result = neap("profile", program.pid)
         self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr, r"^neap profile: \d+ has no profile: start it by 'neap run --profile")
+        self.assertRegex(result.stderr, r"^neap profile: \d+ has no profile: start it by 'neap profile PID --start'")
         self.assertEqual(neap("profile", self.folder / "nothing").returncode, 1)
         result = neap("profile", program.pid, "--folded", "dead")
         self.assertEqual(result.returncode, 2)

@@ -101,7 +101,7 @@ CgroupLedger ReadCgroupLedger(const CgroupPlace& place) {
     ledger.neap.cached += page->now.cached;
     ledger.neap.dirty += page->now.dirty;
     ledger.neap.metadata += page->now.metadata;
-    ledger.foreign += *anon - std::min(*anon, page->now.Resident());
+    ledger.foreign += *anon - std::min(*anon, CountedResident(page->now));
   }
   ReadKernelsFigures(place, ledger);
   return ledger;
@@ -114,7 +114,7 @@ std::string CgroupTable(const CgroupLedger& ledger) {
   text += LedgerRow("+", "foreign", FormatBytes(ledger.foreign), "other anonymous memory of the processes on neap");
   text += LedgerRow("+", "others", FormatBytes(ledger.others), "anonymous memory of the processes that are not");
   text += LedgerRow("-", "twice", FormatBytes(ledger.twice), "pages that forked processes share, counted with each");
-  text += LedgerRow("+", "residual", FormatSignedBytes(ledger.Residual()), "what none of the above explains");
+  text += LedgerRow("+", "residual", FormatSignedBytes(ledger.Residual()), ResidualText(ledger.Residual()));
   text += LedgerRow("=", "anon", FormatBytes(ledger.anon), "of the cgroup, as the kernel counts");
   text += LedgerRow("+", "shared", FormatBytes(ledger.shared), "shared memory and tmpfs");
   text += LedgerRow("+", "files", FormatBytes(ledger.files), "page cache, which the kernel takes back before it kills");

@@ -48,6 +48,10 @@ int64_t Residual(const Ledger& ledger) {
   return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
 }
 
+uint64_t CountedResident(const Ledger& ledger) {
+  return ledger.anon == 0 ? ledger.Resident() : ledger.anon - std::min(ledger.anon, ledger.foreign);
+}
+
 std::string ForeignPartsText(const StatsPage& page) {
   const StatsForeign* parts = LastForeign(page);
   if (parts == nullptr) return "JVM heap, stacks, mmap";
@@ -84,6 +88,11 @@ std::string ResidentRows(const Ledger& ledger, const std::string& words) {
          LedgerRow("=", "resident", FormatBytes(ledger.Resident()), words);
 }
 
+const char* ResidualText(int64_t residual) {
+  return residual < 0 ? "pages of live blocks that were never written, or are swapped out"
+                      : "what none of the above explains: free parts of huge pages";
+}
+
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
   const Ledger& now = page.now;
   auto since = [now_ms](uint64_t ms) { return FormatDuration(now_ms > ms ? now_ms - ms : 0); };
@@ -95,7 +104,7 @@ std::string LedgerTable(const StatsPage& page, uint64_t now_ms) {
     text += LedgerRow(" ", "anon", "-", "the kernel's figures were not read yet");
   } else {
     text += LedgerRow("+", "foreign", FormatBytes(now.foreign), "not mapped by neap: " + ForeignPartsText(page));
-    text += LedgerRow("+", "residual", FormatSignedBytes(Residual(now)), "what none of the above explains");
+    text += LedgerRow("+", "residual", FormatSignedBytes(Residual(now)), ResidualText(Residual(now)));
     text += LedgerRow("=", "anon", FormatBytes(now.anon),
                       fmt::format("of the process, as the kernel counts; peak {}", FormatBytes(page.peak.anon)));
   }

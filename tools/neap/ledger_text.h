@@ -36,8 +36,14 @@ std::string ForeignPartsText(const StatsPage& page);
 // The last reading of what foreign memory is made of; null where there was none yet.
 const StatsForeign* LastForeign(const StatsPage& page);
 
+// What of neap's resident memory the kernel counted at that reading.
+uint64_t CountedResident(const Ledger& ledger);
+
 // "live ... + cached ... = resident": `words` behind the sum.
 std::string ResidentRows(const Ledger& ledger, const std::string& words);
+
+// Where a residual comes from, in words.
+const char* ResidualText(int64_t residual);
 
 std::string LedgerTable(const StatsPage& page, uint64_t now_ms);
 nlohmann::ordered_json BytesOrNull(uint64_t bytes);  // null for kNoLimit

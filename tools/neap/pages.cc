@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,11 +74,11 @@ void CopyRing(StatsRing<T, kCount>& to, const StatsRing<T, kCount>& from) {
   memcpy(to.of, from.of, to.size() * sizeof(T));
 }
 
+}  // namespace
+
 bool IsPid(const std::string& text) {
   return !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == text.npos;
 }
-
-}  // namespace
 
 uint64_t NowMs() {
   timespec now;
@@ -213,6 +215,11 @@ std::vector<std::string> ProfilePaths(const std::string& target) {
     paths.push_back(ProcPath(pid, fmt::format("map_files/{:x}-{:x}", mapping.begin, mapping.end)));
   }
   return paths;
+}
+
+void PageView::Ring() const {
+  std::atomic_ref(page_->doorbell).fetch_add(1, std::memory_order_release);
+  syscall(SYS_futex, &page_->doorbell, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
 }
 
 StatsPage PageView::Read() const {

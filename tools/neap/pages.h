@@ -14,7 +14,7 @@
 
 namespace neap::command {
 
-enum class Access { kRead, kWrite };  // kWrite: to place the order of `neap shrink`
+enum class Access { kRead, kWrite };  // kWrite: to place an order
 
 // A page mapped here. Stays readable when the process ends and when the file is removed.
 class PageView {
@@ -30,8 +30,10 @@ class PageView {
 
   // One state of the page between two updates.
   StatsPage Read() const;
-  // For the words of the order alone.
+  // For the words of orders alone.
   StatsPage& shared() const { return *page_; }
+  // Wakes the process's release thread, which then looks for orders.
+  void Ring() const;
 
  private:
   explicit PageView(StatsPage* page) : page_(page) {}
@@ -45,6 +47,7 @@ class PageView {
 inline constexpr char kTargetHelp[] =
     "A process that runs or was killed in the last minutes, by its PID, or the file of a page (neap run --stats)";
 PageView FindPage(const std::string& target);
+bool IsPid(const std::string& target);
 
 // Where the profile of such a target may lie, the likeliest first. Ends the command if there is no such process.
 std::vector<std::string> ProfilePaths(const std::string& target);

@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
 #include <memory>
 #include <protozero/pbf_writer.hpp>
 #include <unordered_map>
 
+#include "tools/neap/bytes.h"
 #include "tools/neap/commands.h"
 #include "tools/neap/failure.h"
 #include "tools/neap/output.h"
@@ -21,6 +23,7 @@ struct ProfileOptions {
   std::string target;
   std::string output;
   std::string folded;
+  bool start = false;
 };
 
 int64_t Rounded(double figure) { return std::llround(figure); }
@@ -157,7 +160,20 @@ std::string Folded(const ProfileData& profile, const std::string& kind) {
   return text;
 }
 
+int StartProfile(const std::string& target) {
+  if (!IsPid(target)) throw Failure(kBadCall, "--start wants the PID of a process that runs, not a file");
+  const PageView view = PageView::OfProcess(static_cast<pid_t>(std::stol(target)), Access::kWrite);
+  if (!ReadProfileIfAny(ProfilePaths(target)).stacks.empty()) {
+    throw Failure(kNo, fmt::format("{} has a profile already: read it without --start", target));
+  }
+  std::atomic_ref(view.shared().profile_request).store(kProfileInterval, std::memory_order_release);
+  view.Ring();
+  fmt::print("{}: samples what it allocates from now on, about once in {}\n", target, FormatBytes(kProfileInterval));
+  return kDone;
+}
+
 int Profile(const ProfileOptions& options) {
+  if (options.start) return StartProfile(options.target);
   const ProfileData profile = FindProfile(options.target);
   if (options.folded.empty()) {
     const std::string output = options.output.empty() ? "neap-profile.pb" : options.output;
@@ -178,18 +194,23 @@ void AddProfile(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<ProfileOptions>();
   CLI::App* profile = app.add_subcommand("profile", "Which stacks hold a process's memory, for pprof");
   profile->add_option("PID", options->target, kTargetHelp)->required()->type_name("PID|FILE");
-  profile->add_option("-o,--output", options->output, "The file to write (neap-profile.pb; folded stacks: stdout)");
+  CLI::Option* start = profile->add_flag("--start", options->start, "Have a process that runs begin to sample now");
+  profile->add_option("-o,--output", options->output, "The file to write (neap-profile.pb; folded stacks: stdout)")
+      ->excludes(start);
   profile->add_option("--folded", options->folded, "Folded stacks in place of pprof's format: of which bytes")
       ->check(CLI::IsMember({"live", "allocated", "fragmentation"}))
-      ->type_name("KIND");
+      ->type_name("KIND")
+      ->excludes(start);
   profile->footer(
-      "The process samples its allocations if it was started by 'neap run --profile' or with NEAP_PROFILE=1. Of one\n"
-      "that was killed its last profile is read, which stays beside its page of statistics.\n\n"
+      "The process samples its allocations if it was started by 'neap run --profile' or with NEAP_PROFILE=1, or from\n"
+      "--start on. Of one that was killed its last profile is read, which stays beside its page of statistics.\n\n"
       "Sample types: inuse_space (live bytes; the default), inuse_objects, alloc_space and alloc_objects (since the\n"
-      "start), pinned_space (free bytes of the pages that the stack's blocks keep from being given back). All are\n"
+      "profile's start), pinned_space (free bytes of the pages that the stack's blocks keep from being given back). "
+      "All are\n"
       "estimates from the samples.\n\n"
-      "Exit codes: 0 written; 1 the process has no profile; 2 bad call; 3 no such process or file, not ours to read, "
-      "or\nthe file cannot be written.\n\n"
+      "Exit codes: 0 written or started; 1 the process has no profile, or with --start it has one; 2 bad call; 3 no "
+      "such\n"
+      "process or file, not ours to read, or the file cannot be written.\n\n"
       "Example: neap profile $(pidof python3) -o heap.pb && go tool pprof -top heap.pb");
   profile->callback([options, exit_code] { *exit_code = Profile(*options); });
 }

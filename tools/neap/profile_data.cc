@@ -197,8 +197,9 @@ ProfileData Read(const ProfilePage& page) {
 ProfileData FindProfile(const std::string& target) {
   ProfileData profile = ReadProfileIfAny(ProfilePaths(target));
   if (profile.interval != 0) return profile;
-  throw Failure(
-      kNo, fmt::format("{} has no profile: start it by 'neap run --profile -- CMD', or with NEAP_PROFILE=1", target));
+  throw Failure(kNo, fmt::format("{} has no profile: start it by 'neap profile PID --start', 'neap run --profile -- "
+                                 "CMD', or with NEAP_PROFILE=1",
+                                 target));
 }
 
 ProfileData ReadProfileIfAny(const std::vector<std::string>& paths) {

@@ -30,13 +30,16 @@ struct ReportOptions {
 };
 
 // One array a column: short, and what the chart wants.
+template <class Sample, class Figure>
+void AddColumn(Json& json, const char* name, const std::vector<Sample>& samples, Figure figure) {
+  Json& column = json[name] = Json::array();
+  for (const Sample& sample : samples) column.push_back(figure(sample));
+}
+
 Json SamplesJson(const StatsPage& page) {
   Json json = Json::object();
   const std::vector<StatsSample> samples = Samples(page);
-  const auto add = [&](const char* name, auto figure) {
-    Json& column = json[name] = Json::array();
-    for (const StatsSample& sample : samples) column.push_back(figure(sample));
-  };
+  const auto add = [&](const char* name, auto figure) { AddColumn(json, name, samples, figure); };
   add("time_ms", [](const StatsSample& s) { return s.time_ms; });
   add("live", [](const StatsSample& s) { return s.live; });
   add("cached", [](const StatsSample& s) { return s.cached; });
@@ -48,6 +51,19 @@ Json SamplesJson(const StatsPage& page) {
   add("cgroup_used", [](const StatsSample& s) { return s.cgroup_used; });
   add("limit", [](const StatsSample& s) { return BytesOrNull(s.limit); });
   return json;
+}
+
+Json ForeignPartsJson(const StatsPage& page) {
+  std::vector<StatsForeign> readings;
+  for (uint32_t i = 0; i < page.foreign.size(); ++i) readings.push_back(page.foreign.at(i));
+  Json names = Json::object(), samples = Json::object();
+  AddColumn(samples, "time_ms", readings, [](const StatsForeign& parts) { return parts.time_ms; });
+  for (uint32_t i = 0; i < kForeignParts; ++i) {
+    const ForeignPartName& name = kForeignPartNames[i];
+    names[name.key] = name.words;
+    AddColumn(samples, name.key, readings, [i](const StatsForeign& parts) { return parts.part[i]; });
+  }
+  return {{"names", names}, {"samples", samples}};
 }
 
 Json EventsJson(const StatsPage& page) {
@@ -78,7 +94,9 @@ Json ReportJson(const StatsPage& page, const ProfileData& profile, const Story& 
       {"story", story.lines},
       {"made", fmt::format("Made by neap {} at {}.", NEAP_VERSION, LocalTime(NowMs()))},
       {"ledger", LedgerJson(page)},
+      {"residual", ResidualText(Residual(page.now))},
       {"samples", SamplesJson(page)},
+      {"foreign", ForeignPartsJson(page)},
       {"events", EventsJson(page)},
       {"profile", ProfileJson(profile)},
   };

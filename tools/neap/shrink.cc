@@ -34,11 +34,6 @@ struct ShrinkOptions {
 // How often to look whether the process still runs while it owes an answer.
 constexpr long kLookNs = 200'000'000;
 
-void Ring(uint32_t& doorbell) {
-  std::atomic_ref(doorbell).fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, &doorbell, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
-}
-
 // Waits until the order with this number, or a later one, is answered.
 bool AwaitAnswer(StatsPage& page, uint32_t number, const ShrinkOptions& options) {
   auto deadline = Clock::now() +
@@ -59,7 +54,7 @@ std::string WhatHoldsIt(const Ledger& ledger, uint64_t anon) {
     const char* words;
     uint64_t bytes;
   };
-  uint64_t foreign = anon - std::min(anon, ledger.Resident());
+  uint64_t foreign = anon - std::min(anon, CountedResident(ledger));
   Part parts[] = {
       {"live (blocks the program has not freed)", ledger.live},
       {"foreign (JVM heap, stacks, mmap)", foreign},
@@ -85,7 +80,7 @@ int Shrink(const ShrinkOptions& options) {
   // The target first: who sees the number sees the target. Of two orders at once the last target counts for both.
   std::atomic_ref(shared.shrink_target).store(target, std::memory_order_relaxed);
   uint32_t number = std::atomic_ref(shared.shrink_request).fetch_add(1, std::memory_order_release) + 1;
-  Ring(shared.doorbell);
+  view.Ring();
   if (!AwaitAnswer(shared, number, options)) {
     throw Failure(kNoAnswer, fmt::format("{} has not answered in {:g} s: it is stopped, or runs with NEAP_BACKGROUND=0 "
                                          "and answers when it next allocates much; the order stands",

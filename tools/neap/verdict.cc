@@ -50,7 +50,7 @@ std::string WhoHeldIt(const RunOutcome& outcome) {
       FormatDuration(age), FormatBytes(now.live), FormatBytes(held), FormatBytes(now.foreign), ForeignPartsText(page));
   if (const std::string growth = GrowthText(page); !growth.empty()) text += "; before it " + growth;
   if (limit == kNoLimit) return text;
-  uint64_t unexplained = Headroom(limit, now.Resident() + now.foreign);
+  uint64_t unexplained = Headroom(limit, CountedResident(now) + now.foreign);
   if (unexplained > limit / 10) {
     text += fmt::format(", and {} more came after that, or is shared memory, or of other processes or of the kernel",
                         FormatBytes(unexplained));
