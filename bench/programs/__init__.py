@@ -1,0 +1,124 @@
+"""Real programs to measure an allocator in: each is run with the variables that it is to be measured with, and what it
+took comes back. What they work on is made from fixed seeds, so that all runs do the same."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+INPUTS = Path(__file__).resolve().parent
+POSTGRES = next(reversed(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/usr/lib/postgresql"))
+START_S = 60  # a server that takes longer is broken
+
+
+class CannotRun(Exception):
+    """One line on which program ended how."""
+
+
+def clean(environment):
+    """Nothing of the caller's may reach the program but what it needs to run."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    return kept | environment
+
+
+def finish(child, what, start):
+    """Waits; wall and CPU seconds of it and all that it waited for, and the highest resident size of any of them."""
+    errors = child.stderr.read() if child.stderr else b""
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise CannotRun(f"{what} ended with {child.returncode}: {errors.decode(errors='replace')[-200:].strip()}")
+    return {"time_s": time.monotonic() - start, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def command(*arguments, text=None, also=None):
+    """A program that runs once; `text`: a file for its stdin."""
+
+    def run(environment, work):
+        start = time.monotonic()
+        with open(INPUTS / text if text else os.devnull, "rb") as stdin:
+            child = subprocess.Popen([str(a).format(inputs=INPUTS, work=work) for a in arguments], stdin=stdin, cwd=work,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment | (also or {})))
+        return finish(child, arguments[0], start)
+
+    return run
+
+
+def await_server(ready, what):
+    end = time.monotonic() + START_S
+    while subprocess.run(ready, capture_output=True).returncode != 0:
+        if time.monotonic() > end:
+            raise CannotRun(f"{what} does not answer")
+        time.sleep(0.05)
+
+
+def redis(environment, work):
+    """The server's CPU time and memory; the time of a client that is not measured."""
+    socket = f"{work}/redis.sock"
+    server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", work],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
+    try:
+        cli = ["redis-cli", "-s", socket]
+        await_server([*cli, "ping"], "redis-server")
+        start = time.monotonic()
+        subprocess.run(["redis-benchmark", "-s", socket, "-q", "-n", "200000", "-r", "100000", "-c", "20", "-P", "8", "-d", "300",
+                        "-t", "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,mset"], check=True, capture_output=True)
+        took = time.monotonic() - start
+        subprocess.run([*cli, "shutdown", "nosave"], capture_output=True)
+        return finish(server, "redis-server", start) | {"time_s": took}
+    finally:
+        if server.returncode is None:
+            server.kill()
+            server.wait()
+
+
+def postgres(environment, work):
+    """All processes of the server; the time of a client that is not measured. Needs root, to become postgres."""
+    become = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    data = f"{work}/data"
+    os.chmod(work, 0o777)
+    subprocess.run(["install", "-d", "-o", "postgres", data], check=True)
+    subprocess.run([*become, POSTGRES / "initdb", "-A", "trust", "-N", data], check=True, capture_output=True)
+    server = subprocess.Popen([*become, POSTGRES / "postgres", "-D", data, "-k", work, "-c", "listen_addresses=", "-c", "fsync=off",
+                               "-c", "work_mem=32MB"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
+    try:
+        await_server([POSTGRES / "pg_isready", "-q", "-h", work], "postgres")
+        bench = [*become, POSTGRES / "pgbench", "-h", work]
+        subprocess.run([*bench, "-q", "-i", "-s", "3", "postgres"], check=True, capture_output=True)
+        start = time.monotonic()
+        subprocess.run([*bench, "-n", "-c", "4", "-t", "1500", "postgres"], check=True, capture_output=True)
+        subprocess.run([*bench, "-n", "-c", "2", "-t", "3", "-f", INPUTS / "queries.sql", "postgres"], check=True, capture_output=True)
+        took = time.monotonic() - start
+        server.send_signal(2)  # a fast shutdown
+        return finish(server, "postgres", start) | {"time_s": took}
+    finally:
+        if server.returncode is None:
+            server.kill()
+            server.wait()
+
+
+# name: (what has to be installed, the run)
+PROGRAMS = {
+    "python": (["python3"], command("/usr/bin/python3", "{inputs}/objects.py")),
+    "python, all by malloc": (["python3"], command("/usr/bin/python3", "{inputs}/objects.py", also={"PYTHONMALLOC": "malloc"})),
+    "sqlite": (["sqlite3"], command("sqlite3", ":memory:", text="tables.sql")),
+    "g++": (["g++"], command("g++", "-std=c++20", "-O1", "-c", "{inputs}/templates.c++", "-o", "{work}/out.o")),
+    "lua": (["lua5.4"], command("lua5.4", "{inputs}/trees.lua")),
+    "z3": (["z3"], command("z3", "{inputs}/puzzle.smt2")),
+    "jvm": (["java"], command("java", "-Xmx256m", "-XX:+UseSerialGC", "{inputs}/Direct.java")),
+    "redis": (["redis-server"], redis),
+    "postgres": ([POSTGRES / "postgres"], postgres),
+}
+
+
+def available():
+    """Names of those that are installed here."""
+    return [name for name, (needed, _) in PROGRAMS.items() if all(shutil.which(str(command)) for command in needed)]
+
+
+def run(name, environment):
+    """{"time_s", "cpu_s", "peak_mib"} of one run with these variables."""
+    with tempfile.TemporaryDirectory(prefix="neap-bench-") as work:
+        return PROGRAMS[name][1](environment, work)

@@ -1,0 +1,11 @@
+; Two factors of a number of 39 bits.
+(set-logic QF_BV)
+(declare-const a (_ BitVec 40))
+(declare-const b (_ BitVec 40))
+(assert (bvult a #x0000100000))
+(assert (bvult b #x0000100000))
+(assert (bvugt a #x0000000001))
+(assert (bvugt b #x0000000001))
+(assert (bvule a b))
+(assert (= (bvmul a b) #x5ffffbffff))
+(check-sat)
