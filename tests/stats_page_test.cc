@@ -284,6 +284,15 @@ TEST_F(StatsPageTest, ShrinkOrderIsSeenOnceAnswered) {
   EXPECT_FALSE(ShrinkRequested(&target, &number));
 }
 
+TEST_F(StatsPageTest, AnOrderToProfileIsTakenOnce) {
+  EXPECT_EQ(TakeProfileOrder(), 0u) << "no page yet";
+  StatsPage& page = Open();
+  EXPECT_EQ(TakeProfileOrder(), 0u);
+  page.profile_request = 4096;
+  EXPECT_EQ(TakeProfileOrder(), 4096u);
+  EXPECT_EQ(TakeProfileOrder(), 0u);
+}
+
 TEST_F(StatsPageTest, DoorbellIsTheWordInThePage) {
   StatsPage& page = Open();
   ASSERT_NE(Doorbell(), nullptr);

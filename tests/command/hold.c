@@ -1,7 +1,8 @@
 /* hold.c: a program that holds memory as it is told, for the tests of the command. Reads orders from stdin, one a line:
  *   live N      N MiB in blocks of 64 KiB, written to       half       frees every other of them
  *   drop        frees them all                              foreign N  N MiB by mmap, written to
- *   grow        takes memory until it is killed     threads N  N threads with 1 MiB of stack each, which stay
+ *   blank N     N MiB in blocks of 64 KiB, not written to   threads N  N threads with 1 MiB of stack each, which stay
+ *   grow        takes memory until it is killed
  *   load PATH   opens the library of another allocator, for itself alone
  *   hoard N     N MiB of that allocator's, in blocks of 1 MiB, written to and freed
  *   trap        prints the name of each signal it gets      child ...  a forked child obeys the rest of the line
@@ -21,13 +22,18 @@ enum { kBlock = 64 << 10, kMost = 65536 };
 static char* blocks[kMost];
 static int count;
 
+static char* Take(void) {
+  char* block = count < kMost ? malloc(kBlock) : NULL;
+  if (block == NULL) abort();
+  return blocks[count++] = block;
+}
+
 __attribute__((noinline)) static void Live(long mib) {
-  for (long i = 0; i < mib * 16 && count < kMost; ++i) {
-    char* block = malloc(kBlock);
-    if (block == NULL) abort();
-    memset(block, 1, kBlock);
-    blocks[count++] = block;
-  }
+  for (long i = 0; i < mib * 16; ++i) memset(Take(), 1, kBlock);
+}
+
+static void Blank(long mib) {
+  for (long i = 0; i < mib * 16; ++i) Take();
 }
 
 static void Free(int step) {
@@ -108,6 +114,7 @@ static void Trap(void) {
 static void Obey(char* line) {
   long number = strtol(line + strcspn(line, " "), NULL, 10);
   if (strncmp(line, "live", 4) == 0) Live(number);
+  if (strncmp(line, "blank", 5) == 0) Blank(number);
   if (strncmp(line, "half", 4) == 0) Free(2);
   if (strncmp(line, "drop", 4) == 0) Free(1);
   if (strncmp(line, "foreign", 7) == 0) Foreign(number);

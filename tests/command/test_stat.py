@@ -48,6 +48,24 @@ class Reading(CommandTest):
 
         eventually(agrees, "foreign as it was mapped, anon as the kernel counts it")
 
+    def test_live_blocks_that_were_never_written_are_told(self):
+        program = self.preloaded()
+        program.tell("blank 100")
+        program.tell("foreign 30")
+        program.tell("live 100")
+        program.tell("half")
+
+        def agrees():
+            reading = program.stat()
+            self.check_equation(reading)
+            unwritten = -reading["residual"]
+            return abs(unwritten - 50 * MIB) < 3 * MIB and abs(reading["foreign"] - 30 * MIB) < 3 * MIB and reading
+
+        reading = eventually(agrees, "half of the blank blocks are live, and foreign memory is not short by them")
+        self.assertGreater(reading["live"], 95 * MIB)
+        self.assertRegex(neap("stat", program.pid).stdout,
+                         r"\+ residual +-\d+(\.\d+)? MiB +pages of live blocks that were never written")
+
     def parts(self, program, agree, what):
         """A reading of what foreign memory is made of that agrees."""
 
