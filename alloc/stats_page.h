@@ -211,6 +211,7 @@ struct StatsPage {
   StatsRing<StatsForeign, kStatsForeign> foreign;  // the release thread's; a minute of them or more
   StatsRing<StatsSample, kStatsTens> tens;  // of every ten seconds the reading with the most anonymous memory: an hour
 };
+static_assert(sizeof(StatsPage) < 2u << 20);  // what a recording of any length may take
 
 // ---- The writer, one a process. Each call may come from any thread; two updates at once: the later one is dropped.
 
