@@ -111,6 +111,7 @@ void Larson(benchmark::State& state) {
 }
 BENCHMARK(Larson)->Threads(1)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(Larson)->Threads(4)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(Larson)->Threads(64)->MeasureProcessCPUTime()->UseRealTime();
 
 // Grows a buffer by half each time, as a growing array or string does.
 void Growth(benchmark::State& state) {

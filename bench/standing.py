@@ -45,7 +45,20 @@ def verdict(value, bar):
     return "-" if value is None else "holds" if value <= bar else f"**missed by {value - bar:.2f}**"
 
 
-def standing(results, names, subject):
+def points(results, names):
+    """{allocator: (time over the fastest, peak resident over the tightest)} of those that have both."""
+    times = over_best(medians(results, TIMES), names, names)
+    peaks = over_best(medians(results, ("peak_mib",)), names, names)
+    return {name: (mean_of(times[name]), mean_of(peaks[name])) for name in names if times[name] and peaks[name]}
+
+
+def against_best(results, names, subject):
+    """{workload: the subject's time over that of the best peer in it}."""
+    peers = [name for name in names if name != subject]
+    return {row: ratio for ratio, row in over_best(medians(results, TIMES), [subject], peers)[subject]}
+
+
+def verdicts(results, names, subject):
     """(rows of the table of allocators, rows of the bars): lists of cells, each with its head."""
     times, peaks = medians(results, TIMES), medians(results, ("peak_mib",))
     excess = {row: figures for row, figures in medians(results, ("excess_mib_s",)).items()}
