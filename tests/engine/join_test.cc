@@ -188,7 +188,7 @@ TEST(JoinFilters, RuleOutWhatHasNoMatch) {
       shape.longest = 100;
       const std::vector<Type> types = two_keys ? both : std::vector<Type>{kInt};
       const Side probe = MakeSide(random, 0, WithPayload(types), 100, shape);
-      const Side build = MakeSide(random, JoinCase::kBuildId, WithPayload(types), 50000, shape);
+      const Side build = MakeSide(random, JoinCase::kBuildId, WithPayload(types), 80000, shape);
       const JoinCase of{.keys = types.size()};
       std::vector<std::shared_ptr<RuntimeFilter>> filters;
       for (size_t k = 0; k < types.size(); ++k) filters.push_back(std::make_shared<RuntimeFilter>());
