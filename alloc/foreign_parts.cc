@@ -112,7 +112,6 @@ class Reader {
     uint64_t bytes = 0;
     if (Takes(line, "Anonymous:", bytes)) {
       anonymous_ += bytes;
-      total_ += bytes;
       Part(here_) += bytes;
       if (is_ours_) ours_ += bytes;
       CloseRun();
@@ -128,7 +127,7 @@ class Reader {
     const int64_t beyond = static_cast<int64_t>(ours_) - static_cast<int64_t>(std::clamp(ours_, less, more));
     g_beyond.store(beyond, std::memory_order_relaxed);
     const uint64_t own = ours_ + Metadata::ResidentBytes();
-    const uint64_t foreign = total_ > own ? total_ - own : 0;
+    const uint64_t foreign = anonymous_ > own ? anonymous_ - own : 0;
     uint64_t known = 0;
     for (uint32_t i = 0; i < static_cast<uint32_t>(ForeignPart::kOther); ++i) known += parts_.part[i];
     uint64_t& other = Part(ForeignPart::kOther);
@@ -198,7 +197,6 @@ class Reader {
   StatsForeign& parts_;
   const JavaFigures& java_;
   size_t threads_ = 0;
-  uint64_t total_ = 0;
   uint64_t ours_ = 0;  // of the mappings that blocks lie in
   const uint64_t blocks_before_ = BlockBytes();
   ForeignPart here_ = ForeignPart::kOther;

@@ -28,6 +28,7 @@ namespace neap {
 namespace {
 
 constexpr uint32_t kStackBuckets = 1u << 12;
+constexpr int64_t kAskAgain = 64 << 20;  // bytes; a profile that has ended may be ordered again
 constexpr uint64_t kMsPerPublish = 1'000;
 constexpr uint64_t kCostShare = 1'000;  // publishing takes at most one part in so many of the time
 constexpr size_t kFirstBytes = offsetof(ProfilePage, module);
@@ -273,7 +274,7 @@ void Profile::Start(uint64_t interval) {
 
 void* Profile::NotedSlow(void* block, size_t requested) {
   if (!On()) {
-    t_left = INT64_MAX;
+    t_left = kAskAgain;
     return block;
   }
   if (t_busy || CpuCaches::InVforkChild()) return block;

@@ -36,21 +36,24 @@ class Worker {
 
   void Add(size_t size) {
     if (count_ == kRoom) Die("more blocks than there is room for");
-    blocks_[count_] = {nullptr, static_cast<uint32_t>(size)};
-    Allocate(blocks_[count_++]);
-    Note(static_cast<int64_t>(size));
+    Take(blocks_[count_++], size);
   }
   void AddBytes(size_t bytes, const LogUniform& mix) {
     for (size_t done = 0; done < bytes; done += blocks_[count_ - 1].size) Add(mix.Draw(random_));
+  }
+  void Take(Block& block, size_t size) {
+    block = {nullptr, static_cast<uint32_t>(size)};
+    Allocate(block);
+    Note(static_cast<int64_t>(size));
   }
   void FreeBlock(Block& block) {
     Free(block);
     Note(-static_cast<int64_t>(block.size));
   }
-  // Of those from `first` on, at random, all but one in `one_in`, which then stand from `first` on; 0: all.
+  // Of those from `first` on, at random, all but one in `one_in`, which then stand from `first` on.
   void Thin(size_t first, size_t one_in) {
     Shuffle(blocks_.subspan(first, count_ - first), random_);
-    const size_t kept = one_in == 0 ? 0 : (count_ - first) / one_in;
+    const size_t kept = (count_ - first) / one_in;
     for (size_t i = first + kept; i < count_; ++i) FreeBlock(blocks_[i]);
     count_ = first + kept;
   }
@@ -61,11 +64,12 @@ class Worker {
               blocks_.begin());
     count_ -= count;
   }
-  void Note(int64_t bytes) { live_.store(live() + bytes, std::memory_order_relaxed); }
 
   std::span<Block> ring;  // for the kind's own use
 
  private:
+  void Note(int64_t bytes) { live_.store(live() + bytes, std::memory_order_relaxed); }
+
   std::span<Block> blocks_;
   size_t count_ = 0;
   Random random_{0};
@@ -117,10 +121,7 @@ void Sediment() {
           continue;
         }
         while (newest - oldest >= depth) end_oldest();
-        Block& block = worker.ring[newest++ % kRing];
-        block = {nullptr, static_cast<uint32_t>(size)};
-        Allocate(block);
-        worker.Note(static_cast<int64_t>(size));
+        worker.Take(worker.ring[newest++ % kRing], size);
       }
       SleepMs(kRestMs);
     }
@@ -155,16 +156,13 @@ void Query(Worker& worker) {
     for (size_t c = 0; c < kColumns; ++c) {
       Block& block = columns[batch % 3 * kColumns + c];
       if (block.address != nullptr) worker.FreeBlock(block);
-      block = {nullptr, static_cast<uint32_t>(kColumn.Draw(worker.random()))};
-      Allocate(block);
-      worker.Note(block.size);
+      worker.Take(block, kColumn.Draw(worker.random()));
     }
     for (size_t key = 0; key < kKeys / kBatches; ++key) worker.Add(kKey.Draw(worker.random()));
     // The hash table: 32 bytes a key, at most half full.
     if (table.size < (worker.count() - first) * 64) {
-      Block larger = {nullptr, table.size == 0 ? 64 * static_cast<uint32_t>(kKiB) : table.size * 2};
-      Allocate(larger);
-      worker.Note(larger.size);
+      Block larger;
+      worker.Take(larger, table.size == 0 ? 64 * kKiB : size_t{table.size} * 2);
       if (table.address != nullptr) worker.FreeBlock(table);
       table = larger;
     }

@@ -42,7 +42,7 @@ def text(value):
 
 
 def verdict(value, bar):
-    return "-" if value is None else "holds" if value <= bar else f"**missed by {value - bar:.2f}**"
+    return "-" if value is None else "holds" if value <= bar else f"**missed by {value - bar:.3g}**"
 
 
 def points(results, names):
@@ -59,9 +59,9 @@ def against_best(results, names, subject):
 
 
 def verdicts(results, names, subject):
-    """(rows of the table of allocators, rows of the bars): lists of cells, each with its head."""
+    """Rows of the table of allocators and of that of the bars, each with its head, and of the workloads to explain."""
     times, peaks = medians(results, TIMES), medians(results, ("peak_mib",))
-    excess = {row: figures for row, figures in medians(results, ("excess_mib_s",)).items()}
+    excess = medians(results, ("excess_mib_s",))
     time_ratios, peak_ratios = over_best(times, names, names), over_best(peaks, names, names)
     sums = {name: sum(figures.get(name, math.nan) for figures in excess.values()) or math.nan for name in names}
     least = min((value for value in sums.values() if not math.isnan(value)), default=math.nan)
@@ -78,7 +78,8 @@ def verdicts(results, names, subject):
         return geomean(pairs) if pairs else None
 
     in_time = {peer: value for peer in peers if (value := against(times, peer)) is not None}
-    worst = max(over_best(times, [subject], peers)[subject], default=(None, ""))
+    own_ratios = over_best(times, [subject], peers)[subject]
+    worst = max(own_ratios, default=(None, ""))
     fastest = min((mean for peer in peers if (mean := mean_of(time_ratios[peer]))), default=None)
     near = [peer for peer in peers if fastest and (mean_of(time_ratios[peer]) or math.inf) <= NEAR * fastest]
     in_peak = {peer: value for peer in near if (value := against(peaks, peer)) is not None}
@@ -95,5 +96,5 @@ def verdicts(results, names, subject):
     peer, value = most(in_peak)
     bars.append([f"geomean of peak resident over that of the tightest within {NEAR} in time", f"<= 1.00, {peer}", text(value), verdict(value, 1.0)])
     bars.append(["resident less live, summed over time, over the best peer's", "<= 0.50", text(share), verdict(share, 0.5)])
-    explained = sorted(((ratio, row) for ratio, row in over_best(times, [subject], peers)[subject] if ratio > 1.1), reverse=True)
+    explained = sorted(((ratio, row) for ratio, row in own_ratios if ratio > 1.1), reverse=True)
     return table, bars, [[row, f"{ratio:.2f}"] for ratio, row in explained]

@@ -3,9 +3,11 @@ took comes back. What they work on is made from fixed seeds, so that all runs do
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 INPUTS = Path(__file__).resolve().parent
@@ -46,32 +48,35 @@ def command(*arguments, text=None, also=None):
     return run
 
 
-def await_server(ready, what):
-    end = time.monotonic() + START_S
-    while subprocess.run(ready, capture_output=True).returncode != 0:
-        if time.monotonic() > end:
-            raise CannotRun(f"{what} does not answer")
-        time.sleep(0.05)
+@contextmanager
+def server(command, ready, environment):
+    """The process, once the command `ready` succeeds; whoever does not end it by itself has it killed."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
+    try:
+        end = time.monotonic() + START_S
+        while subprocess.run(ready, capture_output=True).returncode != 0:
+            if time.monotonic() > end:
+                raise CannotRun(f"{command[0]} does not answer")
+            time.sleep(0.05)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
 
 
 def redis(environment, work):
     """The server's CPU time and memory; the time of a client that is not measured."""
     socket = f"{work}/redis.sock"
-    server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", work],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
-    try:
-        cli = ["redis-cli", "-s", socket]
-        await_server([*cli, "ping"], "redis-server")
+    cli = ["redis-cli", "-s", socket]
+    command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", work]
+    with server(command, [*cli, "ping"], environment) as process:
         start = time.monotonic()
         subprocess.run(["redis-benchmark", "-s", socket, "-q", "-n", "200000", "-r", "100000", "-c", "20", "-P", "8", "-d", "300",
                         "-t", "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,mset"], check=True, capture_output=True)
         took = time.monotonic() - start
         subprocess.run([*cli, "shutdown", "nosave"], capture_output=True)
-        return finish(server, "redis-server", start) | {"time_s": took}
-    finally:
-        if server.returncode is None:
-            server.kill()
-            server.wait()
+        return finish(process, "redis-server", start) | {"time_s": took}
 
 
 def postgres(environment, work):
@@ -81,22 +86,17 @@ def postgres(environment, work):
     os.chmod(work, 0o777)
     subprocess.run(["install", "-d", "-o", "postgres", data], check=True)
     subprocess.run([*become, POSTGRES / "initdb", "-A", "trust", "-N", data], check=True, capture_output=True)
-    server = subprocess.Popen([*become, POSTGRES / "postgres", "-D", data, "-k", work, "-c", "listen_addresses=", "-c", "fsync=off",
-                               "-c", "work_mem=32MB"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
-    try:
-        await_server([POSTGRES / "pg_isready", "-q", "-h", work], "postgres")
+    command = [*become, POSTGRES / "postgres", "-D", data, "-k", work, "-c", "listen_addresses=", "-c", "fsync=off",
+               "-c", "work_mem=32MB"]
+    with server(command, [POSTGRES / "pg_isready", "-q", "-h", work], environment) as process:
         bench = [*become, POSTGRES / "pgbench", "-h", work]
         subprocess.run([*bench, "-q", "-i", "-s", "3", "postgres"], check=True, capture_output=True)
         start = time.monotonic()
         subprocess.run([*bench, "-n", "-c", "4", "-t", "1500", "postgres"], check=True, capture_output=True)
         subprocess.run([*bench, "-n", "-c", "2", "-t", "3", "-f", INPUTS / "queries.sql", "postgres"], check=True, capture_output=True)
         took = time.monotonic() - start
-        server.send_signal(2)  # a fast shutdown
-        return finish(server, "postgres", start) | {"time_s": took}
-    finally:
-        if server.returncode is None:
-            server.kill()
-            server.wait()
+        process.send_signal(signal.SIGINT)  # a fast shutdown
+        return finish(process, "postgres", start) | {"time_s": took}
 
 
 # name: (what has to be installed, the run)

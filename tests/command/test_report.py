@@ -99,6 +99,7 @@ class Dead(ReportTest):
         self.addCleanup(lambda: program.process.communicate())
         program.tell("live 40")
         program.tell("half")
+        eventually(lambda: program.stat()["foreign_parts"], "the growth has a reading before it")
         with self.assertRaises((AssertionError, BrokenPipeError)) as ended:
             for _ in range(100):  # the kernel's figures are read four times a second, or once
                 program.tell("foreign 10")

@@ -45,7 +45,7 @@ std::string LedgerRow(const char* sign, const char* name, const std::string& fig
 Json BytesOrNull(uint64_t bytes) { return bytes == kNoLimit ? Json() : Json(bytes); }
 
 int64_t Residual(const Ledger& ledger) {
-  return static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
+  return ledger.anon == 0 ? 0 : static_cast<int64_t>(ledger.anon - ledger.Resident() - ledger.foreign);
 }
 
 uint64_t CountedResident(const Ledger& ledger) {
@@ -193,7 +193,7 @@ Json LedgerJson(const StatsPage& page) {
       {"resident", now.Resident()},
       {"foreign", now.foreign},
       {"foreign_parts", parts == nullptr ? Json() : ForeignJson(*parts)},
-      {"residual", now.anon == 0 ? 0 : Residual(now)},
+      {"residual", Residual(now)},
       {"anon", now.anon},
       {"limit", BytesOrNull(now.limit)},
       {"headroom", BytesOrNull(now.headroom)},
