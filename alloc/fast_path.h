@@ -11,6 +11,8 @@
 #include "alloc/arch.h"
 #include "alloc/cache_header.h"
 #include "alloc/heap.h"
+#include "alloc/profile.h"
+#include "alloc/scope.h"
 #include "alloc/span.h"
 
 namespace neap {
@@ -35,12 +37,24 @@ using MarkedBlock __attribute__((may_alias)) = const Span*;
 static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 &&
               HeaderOffset(ClassOf(1024)) == 1024);
 
+// The hit path of a process with a profile: it counts the bytes. Who is sampled goes on to kSlow.
+template <void* (*kSlow)(size_t)>
+[[gnu::noinline]] void* AllocateCounted(size_t size) {
+  void* block;
+  const int64_t left = Profile::LeftAfter(size);
+  if (size < Profile::HitLimit() && left > 0 && ThreadScope::IsRoot() && PopSmall(size, block)) {
+    Profile::SetLeft(left);
+    return block;
+  }
+  return kSlow(size);
+}
+
 // kSlow is tail-called where the cache has nothing: AllocateSlow, or that and what the entry point makes of a null.
 template <void* (*kSlow)(size_t) = AllocateSlow>
 [[gnu::always_inline]] inline void* FastAllocate(size_t size) {
   void* block;
   if (__builtin_expect(size < HotLoad(hot::fast_limit), 1) && PopSmall(size, block)) return block;
-  return kSlow(size);
+  return AllocateCounted<kSlow>(size);
 }
 
 [[gnu::always_inline]] inline void FastFree(void* block) {

@@ -215,20 +215,9 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
 
 bool StartHeap() { return g_started.load(std::memory_order_acquire) || Start(); }
 
-namespace {
-
-[[gnu::noinline]] void* AllocateUncounted(size_t size) {
+void* AllocateSlow(size_t size) {
   if (__builtin_expect(!StartHeap(), 0)) return nullptr;
   return AllocateIn(CurrentArena(), size, kMinAlignment);
-}
-
-}  // namespace
-
-void* AllocateSlow(size_t size) {
-  // The hit path of a process with a profile.
-  void* block;
-  if (size < Profile::HitLimit() && ThreadScope::IsRoot() && PopSmall(size, block)) return Profile::Noted(block, size);
-  return AllocateUncounted(size);
 }
 
 void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
@@ -238,13 +227,17 @@ void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
 // These two are reached by a jump from free, so that the address they return to is the program's.
 void FreeSlow(void* block) {
   if (block == nullptr) return;
-  // Of a slab with pages given back: a free block on one of these has lost its mark and reads as zero, so that what
-  // reads as anything else tells as much as in the hit path.
+  // Of a slab with pages given back, or with a sampled block: what has a mark, or may have lost it, needs a closer
+  // look; of all others the first word tells as much as in the hit path. It is read before what may have made it zero.
   Span* span = PageMap::Find(block);
-  if (span->hit_path) {
+  const std::atomic_ref<HitPath> hit_path(span->hit_path);
+  if (hit_path.load(std::memory_order_relaxed) != HitPath::kNever) {
     const SizeClass& row = kSizeClasses[span->size_class];
     const size_t index = BlockAt(row, OffsetIn(static_cast<Slab*>(span), block));
-    if (index < row.blocks && !HasMark(block, nullptr) && !HasMark(block, span) && !Profile::MayHave(block)) {
+    const bool starts = index < row.blocks;
+    const Span* mark = starts ? __atomic_load_n(static_cast<MarkedBlock*>(block), __ATOMIC_ACQUIRE) : span;
+    const bool may_be_lost = mark == nullptr && hit_path.load(std::memory_order_relaxed) == HitPath::kMarksLost;
+    if (mark != span && !may_be_lost && !Profile::MayHave(block)) {
       SetMark(block, span);
       if (arch::Push(span->cache, block)) return;
       const Releaser::Caller caller(__builtin_return_address(0));

@@ -1,9 +1,9 @@
 // profile.h: the sampling profiler: which stacks hold the live bytes, which allocated them, and which keep pages that
 // are otherwise free. The layout of what it writes, and how it samples, are in profile_page.h.
 //
-// Off it costs nothing: what is on closes the hit path of malloc (hot::fast_limit), and the slow path has one that
-// counts. Free needs no look-up for most blocks either: a slab with a sampled block in it is closed to the hit path of
-// free, and larger blocks never take that one.
+// Off it costs nothing: what is on closes the hit path of malloc (hot::fast_limit), behind which is one that
+// counts (fast_path.h). Free needs no look-up for most blocks either: a slab with a sampled block in it is closed to the
+// hit path of free, and larger blocks never take that one.
 #pragma once
 
 #include <stddef.h>
@@ -26,6 +26,10 @@ class Profile {
   // Requests below it may be served from the running CPU's cache: kSmallMax + 1; 0 without a profile and in the
   // hardened mode.
   static size_t HitLimit() { return hit_limit_.load(std::memory_order_relaxed); }
+
+  // The hit path counts by itself. Bytes left before the next sample, after so many more; 0 or less: not its business.
+  static int64_t LeftAfter(size_t requested) { return t_left - static_cast<int64_t>(requested); }
+  static void SetLeft(int64_t left) { t_left = left; }
 
   // The block, of which so many bytes were asked for: counts them, and samples it where the thread's count ends.
   static void* Noted(void* block, size_t requested) {
@@ -58,9 +62,9 @@ class Profile {
     return reinterpret_cast<uintptr_t>(block) * 0x9e37'79b9'7f4a'7c15 >> (64 - kBucketBits);
   }
   static bool Pass(size_t requested) {
-    if (t_left <= static_cast<int64_t>(requested)) return false;
-    t_left -= static_cast<int64_t>(requested);
-    return true;
+    const int64_t left = LeftAfter(requested);
+    if (left > 0) SetLeft(left);
+    return left > 0;
   }
   static void* NotedSlow(void* block, size_t requested);
   static void ForgetSlow(const void* block);

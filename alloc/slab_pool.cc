@@ -151,7 +151,6 @@ Slab* SlabPool::MakeSlab() {
     return nullptr;
   }
   slab->cache = hot::caches + HeaderOffset(size_class_);
-  slab->hit_path = hit_path_;
   SetMagic(slab);
   slab->kind = SpanKind::kSlab;
   slab->node = static_cast<uint8_t>(heap_->node());
@@ -466,8 +465,11 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
 }
 
 void SlabPool::SetMagic(Slab* slab) {
-  const bool open = hit_path_ && (slab->given_back | slab->releasing | slab->sampled) == 0;
+  const bool marked = (slab->given_back | slab->releasing) == 0;
+  const bool open = hit_path_ && marked && slab->sampled == 0;
   __atomic_store_n(&slab->magic, open ? kSizeClasses[size_class_].magic : 0, __ATOMIC_RELAXED);
+  const HitPath hit_path = !hit_path_ ? HitPath::kNever : marked ? HitPath::kMarked : HitPath::kMarksLost;
+  std::atomic_ref(slab->hit_path).store(hit_path, std::memory_order_relaxed);
 }
 
 void SlabPool::NoteSampled(Slab* slab, bool more) {

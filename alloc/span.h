@@ -18,6 +18,10 @@ class Arena;
 
 enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree };
 
+// Whether free may put blocks of a slab straight into a CPU's cache. While it is kMarksLost, a block on a page that was
+// given back may be free although it has no mark: it reads as zero then.
+enum class HitPath : uint8_t { kNever, kMarksLost, kMarked };
+
 struct Span {
   uintptr_t cache = 0;  // slab: the header of its class in cache number 0
   // slab: that of its class while a block may go straight into a CPU's cache; 0 wherever free has to look closer: all
@@ -27,7 +31,7 @@ struct Span {
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
-  bool hit_path = false;  // slab: magic is that of its class but for pages given back and the profile
+  HitPath hit_path = HitPath::kNever;  // slab: if not kNever, magic is 0 for pages given back or the profile alone
 };
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.

@@ -1,6 +1,6 @@
 // fragment KIND [SEED]: what is resident beyond what is live, over the whole run: every 2 ms a thread of the program's
 // own reads both, and the difference is summed over time. Sizes are those asked for. Between its steps a program rests,
-// as servers and executors do; what is given back meanwhile counts.
+// as servers and executors do, for 30 ms to 2 s in turn; what is given back meanwhile counts.
 //   phases    bursts of 256 MiB, each of another mix of sizes; of each 5 % live on to the end
 //   sediment  requests of a load that swells and ebbs: short-lived blocks in order, and one in 100 that stays
 //   threads   generations of eight threads that end; 3 % of what each allocated outlives it by ten generations
@@ -9,13 +9,13 @@
 #include <atomic>
 #include <thread>
 
-#include "bench/measure.h"
+#include "bench/watch.h"
 
 namespace bench {
 namespace {
 
 constexpr unsigned kThreads = 8;
-constexpr int kRestMs = 100;
+constexpr int kRestsMs[] = {100, 1000, 30, 300, 2000, 60, 600, 1500};
 constexpr size_t kRoom = 1 << 19;  // blocks that a worker can hold
 constexpr size_t kRing = 20'000;
 
@@ -86,6 +86,8 @@ void OnEach(F work) {
   for (std::thread& thread : threads) thread.join();
 }
 
+void Rest(size_t step) { SleepMs(kRestsMs[step % std::size(kRestsMs)]); }
+
 // ---- The kinds.
 
 void Phases() {
@@ -95,13 +97,13 @@ void Phases() {
   constexpr size_t kBytes = 256 * kMiB / kThreads;
   Barrier step(kThreads);
   OnEach([&](Worker& worker) {
-    for (const LogUniform& mix : kMixes) {
+    for (size_t phase = 0; phase < std::size(kMixes); ++phase) {
       const size_t first = worker.count();
-      worker.AddBytes(kBytes, mix);
+      worker.AddBytes(kBytes, kMixes[phase]);
       step.Wait();
       worker.Thin(first, 20);
       step.Wait();
-      SleepMs(kRestMs);
+      Rest(phase);
     }
   });
 }
@@ -123,7 +125,7 @@ void Sediment() {
         while (newest - oldest >= depth) end_oldest();
         worker.Take(worker.ring[newest++ % kRing], size);
       }
-      SleepMs(kRestMs);
+      Rest(tide);
     }
     while (oldest < newest) end_oldest();
   });
@@ -142,7 +144,7 @@ void Generations() {
       worker.Thin(first, 33);
       left[generation][who] = worker.count() - first;
     });
-    SleepMs(kRestMs / 5);
+    SleepMs(kRestsMs[generation % std::size(kRestsMs)] / 10);
   }
 }
 
@@ -183,48 +185,12 @@ void Queries() {
       Query(worker);
       results[query] = worker.count() - first;
       step.Wait();
-      SleepMs(kRestMs);
+      Rest(query);
     }
   });
 }
 
 // ---- The measure.
-
-int64_t ResidentNow() {
-  static const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-  char text[128];
-  const ssize_t length = pread(fd, text, sizeof text - 1, 0);
-  if (length <= 0) Die("/proc/self/statm");
-  text[length] = 0;
-  return atoll(strchr(text, ' ')) * static_cast<int64_t>(kPage);
-}
-
-// Resident less live, in bytes times seconds, and the highest of resident.
-class Watch {
- public:
-  void Run() {
-    const int64_t start = ResidentNow();
-    Timer timer;
-    for (double last = 0; !done_.load(std::memory_order_relaxed);) {
-      SleepMs(2);
-      int64_t live = 0;
-      for (const Worker& worker : workers) live += worker.live();
-      const int64_t resident = ResidentNow() - start;
-      const double now = timer.Wall();
-      excess_ += static_cast<double>(std::max<int64_t>(resident - live, 0)) * (now - last);
-      peak_ = std::max(peak_, resident);
-      last = now;
-    }
-  }
-  void End() { done_ = true; }
-  double excess() const { return excess_; }
-  int64_t peak() const { return peak_; }
-
- private:
-  std::atomic<bool> done_{false};
-  double excess_ = 0;
-  int64_t peak_ = 0;
-};
 
 int Main(const char* kind, uint64_t seed) {
   constexpr struct {
@@ -240,18 +206,22 @@ int Main(const char* kind, uint64_t seed) {
   Warm(512 * kMiB);
   for (unsigned i = 0; i < kThreads; ++i) workers[i].Start(seed * kThreads + i);
   static Watch watch;
-  std::thread watcher([] { watch.Run(); });
+  std::thread watcher([] {
+    watch.Run([] {
+      int64_t live = 0;
+      for (const Worker& worker : workers) live += worker.live();
+      return live;
+    });
+  });
   Timer timer;
   chosen->run();
   const double time_s = timer.Wall(), cpu_s = timer.Cpu();
-  SleepMs(2 * kRestMs);  // what all have ended with counts too
+  SleepMs(200);  // what all have ended with counts too
   watch.End();
   watcher.join();
-  Report("fragment", kind,
-         {{"excess_mib_s", watch.excess() / kMiB},
-          {"peak_mib", static_cast<double>(watch.peak()) / kMiB},
-          {"time_s", time_s},
-          {"cpu_s", cpu_s}});
+  Report(
+      "fragment", kind,
+      {{"excess_mib_s", watch.excess_mib_s()}, {"peak_mib", watch.peak_mib()}, {"time_s", time_s}, {"cpu_s", cpu_s}});
   return 0;
 }
 

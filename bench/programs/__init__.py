@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 INPUTS = Path(__file__).resolve().parent
 POSTGRES = next(reversed(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/usr/lib/postgresql"))
 START_S = 60  # a server that takes longer is broken
+LIMIT_S = 300  # the same of any program
 
 
 class CannotRun(Exception):
@@ -27,8 +29,11 @@ def clean(environment):
 
 def finish(child, what, start):
     """Waits; wall and CPU seconds of it and all that it waited for, and the highest resident size of any of them."""
+    alarm = threading.Timer(LIMIT_S, os.killpg, (child.pid, signal.SIGKILL))
+    alarm.start()
     errors = child.stderr.read() if child.stderr else b""
     _, status, usage = os.wait4(child.pid, 0)
+    alarm.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         raise CannotRun(f"{what} ended with {child.returncode}: {errors.decode(errors='replace')[-200:].strip()}")
@@ -42,7 +47,8 @@ def command(*arguments, text=None, also=None):
         start = time.monotonic()
         with open(INPUTS / text if text else os.devnull, "rb") as stdin:
             child = subprocess.Popen([str(a).format(inputs=INPUTS, work=work) for a in arguments], stdin=stdin, cwd=work,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment | (also or {})))
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                                     env=clean(environment | (also or {})))
         return finish(child, arguments[0], start)
 
     return run
@@ -51,7 +57,8 @@ def command(*arguments, text=None, also=None):
 @contextmanager
 def server(command, ready, environment):
     """The process, once the command `ready` succeeds; whoever does not end it by itself has it killed."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean(environment))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                               env=clean(environment))
     try:
         end = time.monotonic() + START_S
         while subprocess.run(ready, capture_output=True).returncode != 0:
@@ -65,6 +72,11 @@ def server(command, ready, environment):
             process.wait()
 
 
+def client(*command):
+    """A helper that is not measured."""
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=LIMIT_S)
+
+
 def redis(environment, work):
     """The server's CPU time and memory; the time of a client that is not measured."""
     socket = f"{work}/redis.sock"
@@ -72,10 +84,10 @@ def redis(environment, work):
     command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", work]
     with server(command, [*cli, "ping"], environment) as process:
         start = time.monotonic()
-        subprocess.run(["redis-benchmark", "-s", socket, "-q", "-n", "200000", "-r", "100000", "-c", "20", "-P", "8", "-d", "300",
-                        "-t", "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,mset"], check=True, capture_output=True)
+        client("redis-benchmark", "-s", socket, "-q", "-n", "200000", "-r", "100000", "-c", "20", "-P", "8", "-d", "300",
+               "-t", "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,mset")
         took = time.monotonic() - start
-        subprocess.run([*cli, "shutdown", "nosave"], capture_output=True)
+        client(*cli, "shutdown", "nosave")
         return finish(process, "redis-server", start) | {"time_s": took}
 
 
@@ -84,16 +96,16 @@ def postgres(environment, work):
     become = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
     data = f"{work}/data"
     os.chmod(work, 0o777)
-    subprocess.run(["install", "-d", "-o", "postgres", data], check=True)
-    subprocess.run([*become, POSTGRES / "initdb", "-A", "trust", "-N", data], check=True, capture_output=True)
+    client("install", "-d", "-o", "postgres", data)
+    client(*become, POSTGRES / "initdb", "-A", "trust", "-N", data)
     command = [*become, POSTGRES / "postgres", "-D", data, "-k", work, "-c", "listen_addresses=", "-c", "fsync=off",
                "-c", "work_mem=32MB"]
     with server(command, [POSTGRES / "pg_isready", "-q", "-h", work], environment) as process:
         bench = [*become, POSTGRES / "pgbench", "-h", work]
-        subprocess.run([*bench, "-q", "-i", "-s", "3", "postgres"], check=True, capture_output=True)
+        client(*bench, "-q", "-i", "-s", "3", "postgres")
         start = time.monotonic()
-        subprocess.run([*bench, "-n", "-c", "4", "-t", "1500", "postgres"], check=True, capture_output=True)
-        subprocess.run([*bench, "-n", "-c", "2", "-t", "3", "-f", INPUTS / "queries.sql", "postgres"], check=True, capture_output=True)
+        client(*bench, "-n", "-c", "4", "-t", "1500", "postgres")
+        client(*bench, "-n", "-c", "2", "-t", "3", "-f", INPUTS / "queries.sql", "postgres")
         took = time.monotonic() - start
         process.send_signal(signal.SIGINT)  # a fast shutdown
         return finish(process, "postgres", start) | {"time_s": took}
@@ -121,4 +133,8 @@ def available():
 def run(name, environment):
     """{"time_s", "cpu_s", "peak_mib"} of one run with these variables."""
     with tempfile.TemporaryDirectory(prefix="neap-bench-") as work:
-        return PROGRAMS[name][1](environment, work)
+        try:
+            return PROGRAMS[name][1](environment, work)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            errors = (error.stderr or b"").decode(errors="replace")[-200:].strip()
+            raise CannotRun(f"{name}: {error} {errors}") from error
