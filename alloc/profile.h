@@ -2,8 +2,8 @@
 // are otherwise free. The layout of what it writes, and how it samples, are in profile_page.h.
 //
 // Off it costs nothing: what is on closes the hit path of malloc (hot::fast_limit), behind which is one that
-// counts (fast_path.h). Free needs no look-up for most blocks either: a slab with a sampled block in it is closed to the
-// hit path of free, and larger blocks never take that one.
+// counts (fast_path.h). Free needs no look-up for most blocks either: a slab with a sampled block in it is closed to
+// the hit path of free, and larger blocks never take that one.
 #pragma once
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
-// Preloaded: writes what the program asks of glibc's malloc into the file $BENCH_RECORD, for `replay`. The program's own
-// children are not recorded.
+// Preloaded: writes what the program asks of glibc's malloc into the file $BENCH_RECORD, for `replay`. The program's
+// own children are not recorded.
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -74,7 +74,8 @@ __attribute__((destructor)) void End() {
   if (events == nullptr) return;
   const size_t noted = count.load();
   if (noted >= kCapacity) dprintf(STDERR_FILENO, "recorder: cut after %zu events\n", kCapacity);
-  [[maybe_unused]] int ignored = ftruncate(file, static_cast<off_t>((std::min(noted, kCapacity - 1) + 1) * sizeof(Event)));
+  [[maybe_unused]] int ignored =
+      ftruncate(file, static_cast<off_t>((std::min(noted, kCapacity - 1) + 1) * sizeof(Event)));
 }
 
 void* Aligned(size_t alignment, size_t size) {

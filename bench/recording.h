@@ -1,5 +1,5 @@
-// A recording of what a program asked its allocator for: events of 24 bytes in the order in which they happened, up to the
-// first of kind kNone. `recorder` writes it, `replay` reads it.
+// A recording of what a program asked its allocator for: events of 24 bytes in the order in which they happened, up to
+// the first of kind kNone. `recorder` writes it, `replay` reads it.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// replay NAME FILE: what a recorded program asked its allocator for, asked again, by as many threads, each block written
-// whole. A thread does not go ahead of the recording's clock, so that rests stay rests; where it needs a block of another
-// thread, it waits for it.
+// replay NAME FILE: what a recorded program asked its allocator for, asked again, by as many threads, each block
+// written whole. A thread does not go ahead of the recording's clock, so that rests stay rests; where it needs a block
+// of another thread, it waits for it.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
@@ -18,7 +18,7 @@ constexpr uint32_t kNobody = ~uint32_t{0};
 constexpr uint32_t kSlackUs = 200;
 
 struct Step {
-  uint32_t block;  // its number: one for each allocation
+  uint32_t block;   // its number: one for each allocation
   uint32_t before;  // realloc: the block that it was; else kNobody
   size_t size;
   uint32_t us;
@@ -68,12 +68,13 @@ void Load(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat info {};
   if (fd < 0 || fstat(fd, &info) != 0) Die(path);
-  const auto* events = static_cast<const Event*>(
-      mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0));
+  const auto* events =
+      static_cast<const Event*>(mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0));
   if (events == MAP_FAILED) Die(path);
   size_t count = 0, threads = 0;
   const size_t room = static_cast<size_t>(info.st_size) / sizeof(Event);
-  for (; count < room && events[count].kind != Kind::kNone; ++count) threads = std::max<size_t>(threads, events[count].thread);
+  for (; count < room && events[count].kind != Kind::kNone; ++count)
+    threads = std::max<size_t>(threads, events[count].thread);
 
   std::span<size_t> of_thread = Map<size_t>(threads + 1);
   for (size_t i = 0; i < count; ++i) ++of_thread[events[i].thread];
@@ -99,8 +100,11 @@ void Load(const char* path) {
         step.block = number;
         number = kNobody;
         break;
-      case Kind::kMoveTo: step.before = moving[event.thread]; [[fallthrough]];
-      default: step.block = number = blocks++;
+      case Kind::kMoveTo:
+        step.before = moving[event.thread];
+        [[fallthrough]];
+      default:
+        step.block = number = blocks++;
     }
     std::span<Step>& steps = actors[event.thread].steps;
     steps = {steps.data(), steps.size() + 1};
@@ -182,8 +186,9 @@ int Main(const char* name, const char* path) {
   const double time_s = timer.Wall(), cpu_s = timer.Cpu();
   watch.End();
   watcher.join();
-  Report("replay", name,
-         {{"excess_mib_s", watch.excess_mib_s()}, {"peak_mib", watch.peak_mib()}, {"time_s", time_s}, {"cpu_s", cpu_s}});
+  Report(
+      "replay", name,
+      {{"excess_mib_s", watch.excess_mib_s()}, {"peak_mib", watch.peak_mib()}, {"time_s", time_s}, {"cpu_s", cpu_s}});
   return 0;
 }
 

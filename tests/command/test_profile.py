@@ -110,7 +110,8 @@ class ProfileTest(CommandTest):
 
     def test_the_report_has_the_stacks_as_a_tree(self):
         path = self.folder / "report.html"
-        result = neap("run", "--profile", "--report", path, "--", PROFILED, stdin=subprocess.DEVNULL)
+        # At the default rate what Fragment leaves would be ten samples.
+        result = neap("run", "--report", path, "--", PROFILED, stdin=subprocess.DEVNULL, env=os.environ | {"NEAP_PROFILE": "16K"})
         self.assertEqual(result.returncode, 0, result.stderr)
         data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(),
                                     re.S)[1].replace("<\\/", "</"))
@@ -124,7 +125,7 @@ class ProfileTest(CommandTest):
         (main,) = find(whole, "main")
         self.assertGreaterEqual(main["live"], sum(child["live"] for child in main["children"]))
         self.about(find(main, "HoldLarge")[0]["live"], 32 * MIB)
-        self.about(find(main, "Fragment")[0]["pinned"], data["ledger"]["cached"], 0.7)
+        self.about(find(main, "Fragment")[0]["pinned"], data["ledger"]["cached"])
 
     def test_nothing_is_left_behind(self):
         program = self.start()
