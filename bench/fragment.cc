@@ -190,8 +190,6 @@ void Queries() {
   });
 }
 
-// ---- The measure.
-
 int Main(const char* kind, uint64_t seed) {
   constexpr struct {
     const char* name;
@@ -205,23 +203,12 @@ int Main(const char* kind, uint64_t seed) {
   }
   Warm(512 * kMiB);
   for (unsigned i = 0; i < kThreads; ++i) workers[i].Start(seed * kThreads + i);
-  static Watch watch;
-  std::thread watcher([] {
-    watch.Run([] {
-      int64_t live = 0;
-      for (const Worker& worker : workers) live += worker.live();
-      return live;
-    });
-  });
-  Timer timer;
-  chosen->run();
-  const double time_s = timer.Wall(), cpu_s = timer.Cpu();
-  SleepMs(200);  // what all have ended with counts too
-  watch.End();
-  watcher.join();
-  Report(
-      "fragment", kind,
-      {{"excess_mib_s", watch.excess_mib_s()}, {"peak_mib", watch.peak_mib()}, {"time_s", time_s}, {"cpu_s", cpu_s}});
+  const auto live = [] {
+    int64_t sum = 0;
+    for (const Worker& worker : workers) sum += worker.live();
+    return sum;
+  };
+  ReportWatched("fragment", kind, live, chosen->run);
   return 0;
 }
 

@@ -162,20 +162,10 @@ void Act(Actor& actor) {
   }
 }
 
-int Main(const char* name, const char* path) {
-  Warm(512 * kMiB);
-  Load(path);
-  static Watch watch;
-  std::thread watcher([] {
-    watch.Run([] {
-      int64_t live = 0;
-      for (const Actor& actor : actors) live += actor.live.load(std::memory_order_relaxed);
-      return live;
-    });
-  });
-  Timer timer;
+// Threads are numbered in the order of their first events.
+void Replay() {
   began = Clock(CLOCK_MONOTONIC);
-  for (Actor& actor : actors) {  // numbered in the order of their first events
+  for (Actor& actor : actors) {
     if (actor.steps.empty()) continue;
     WaitUntil(actor.steps.front().us);
     actor.thread = std::thread(Act, std::ref(actor));
@@ -183,12 +173,17 @@ int Main(const char* name, const char* path) {
   for (Actor& actor : actors) {
     if (actor.thread.joinable()) actor.thread.join();
   }
-  const double time_s = timer.Wall(), cpu_s = timer.Cpu();
-  watch.End();
-  watcher.join();
-  Report(
-      "replay", name,
-      {{"excess_mib_s", watch.excess_mib_s()}, {"peak_mib", watch.peak_mib()}, {"time_s", time_s}, {"cpu_s", cpu_s}});
+}
+
+int Main(const char* name, const char* path) {
+  Warm(512 * kMiB);
+  Load(path);
+  const auto live = [] {
+    int64_t sum = 0;
+    for (const Actor& actor : actors) sum += actor.live.load(std::memory_order_relaxed);
+    return sum;
+  };
+  ReportWatched("replay", name, live, Replay);
   return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 
 #include "bench/measure.h"
 
@@ -17,31 +18,35 @@ inline int64_t ResidentNow() {
   return atoll(strchr(text, ' ')) * static_cast<int64_t>(kPage);
 }
 
-// Reads resident and live every 2 ms, on a thread of its own.
-class Watch {
- public:
-  template <class Live>  // bytes, of all threads
-  void Run(Live live) {
+// Does the work while a thread reads resident and live every 2 ms, and reports.
+template <class Live, class Work>  // Live: bytes, of all threads
+void ReportWatched(const char* program, const char* variant, Live live, Work work) {
+  std::atomic<bool> done{false};
+  double excess = 0;  // bytes times seconds
+  int64_t peak = 0;
+  std::thread watcher([&] {
     const int64_t start = ResidentNow();
     Timer timer;
-    for (double last = 0; !done_.load(std::memory_order_relaxed);) {
+    for (double last = 0; !done;) {
       SleepMs(2);
       const int64_t wanted = live(), resident = ResidentNow() - start;
       const double now = timer.Wall();
-      excess_ += static_cast<double>(std::max<int64_t>(resident - wanted, 0)) * (now - last);
-      peak_ = std::max(peak_, resident);
+      excess += static_cast<double>(std::max<int64_t>(resident - wanted, 0)) * (now - last);
+      peak = std::max(peak, resident);
       last = now;
     }
-  }
-  void End() { done_ = true; }
-
-  double excess_mib_s() const { return excess_ / kMiB; }
-  double peak_mib() const { return static_cast<double>(peak_) / kMiB; }
-
- private:
-  std::atomic<bool> done_{false};
-  double excess_ = 0;  // bytes times seconds
-  int64_t peak_ = 0;
-};
+  });
+  Timer timer;
+  work();
+  const double time_s = timer.Wall(), cpu_s = timer.Cpu();
+  SleepMs(200);  // what it ends with counts too
+  done = true;
+  watcher.join();
+  Report(program, variant,
+         {{"excess_mib_s", excess / kMiB},
+          {"peak_mib", static_cast<double>(peak) / kMiB},
+          {"time_s", time_s},
+          {"cpu_s", cpu_s}});
+}
 
 }  // namespace bench

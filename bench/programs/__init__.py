@@ -30,6 +30,7 @@ def clean(environment):
 def finish(child, what, start):
     """Waits; wall and CPU seconds of it and all that it waited for, and the highest resident size of any of them."""
     alarm = threading.Timer(LIMIT_S, os.killpg, (child.pid, signal.SIGKILL))
+    alarm.daemon = True
     alarm.start()
     errors = child.stderr.read() if child.stderr else b""
     _, status, usage = os.wait4(child.pid, 0)
