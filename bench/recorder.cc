@@ -1,18 +1,10 @@
 // Preloaded: writes what the program asks of glibc's malloc into the file $BENCH_RECORD, for `replay`. The program's
 // own children are not recorded.
-#include <fcntl.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <ctime>
 
+#include "bench/measure.h"
 #include "bench/recording.h"
 
 extern "C" {
@@ -32,13 +24,7 @@ Event* events = nullptr;
 int file = -1;
 std::atomic<size_t> count{0};
 std::atomic<uint16_t> threads{0};
-uint64_t began_us = 0;
-
-uint64_t NowUs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
-}
+double began = 0;
 
 void Note(Kind kind, const void* address, size_t size, size_t alignment = 1) {
   if (events == nullptr || address == nullptr) return;
@@ -48,7 +34,7 @@ void Note(Kind kind, const void* address, size_t size, size_t alignment = 1) {
   if (at >= kCapacity - 1) return;  // the last one stays kNone
   events[at] = {.address = reinterpret_cast<uintptr_t>(address),
                 .size = size,
-                .us = static_cast<uint32_t>(NowUs() - began_us),
+                .us = static_cast<uint32_t>((Clock(CLOCK_MONOTONIC) - began) * 1e6),
                 .thread = thread,
                 .kind = kind,
                 .alignment = static_cast<uint8_t>(std::countr_zero(alignment))};
@@ -59,13 +45,10 @@ __attribute__((constructor)) void Start() {
   if (path == nullptr) return;
   file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   unsetenv("BENCH_RECORD");
-  if (file < 0 || ftruncate(file, kCapacity * sizeof(Event)) != 0) {
-    dprintf(STDERR_FILENO, "recorder: %s: %m\n", path);
-    _exit(1);
-  }
+  if (file < 0 || ftruncate(file, kCapacity * sizeof(Event)) != 0) Die(path);
   void* memory = mmap(nullptr, kCapacity * sizeof(Event), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  if (memory == MAP_FAILED) return;
-  began_us = NowUs();
+  if (memory == MAP_FAILED) Die(path);
+  began = Clock(CLOCK_MONOTONIC);
   pthread_atfork(nullptr, nullptr, [] { events = nullptr; });
   events = static_cast<Event*>(memory);
 }
