@@ -12,7 +12,6 @@
 #include "alloc/cache_header.h"
 #include "alloc/heap.h"
 #include "alloc/profile.h"
-#include "alloc/scope.h"
 #include "alloc/span.h"
 
 namespace neap {
@@ -37,12 +36,13 @@ using MarkedBlock __attribute__((may_alias)) = const Span*;
 static_assert(HeaderOffset(ClassOf(16)) == 16 && HeaderOffset(ClassOf(17)) == 32 &&
               HeaderOffset(ClassOf(1024)) == 1024);
 
-// The hit path of a process with a profile: it counts the bytes. Who is sampled goes on to kSlow.
+// The hit path of a process with a profile or with scopes: it counts the bytes. Who is sampled, or in the scope of a
+// bounded arena, goes on to kSlow.
 template <void* (*kSlow)(size_t)>
 [[gnu::noinline]] void* AllocateCounted(size_t size) {
   void* block;
   const int64_t left = Profile::LeftAfter(size);
-  if (size < Profile::HitLimit() && left > 0 && ThreadScope::IsRoot() && PopSmall(size, block)) {
+  if (left > 0 && size <= kSmallMax && PopSmall(size, block)) {
     Profile::SetLeft(left);
     return block;
   }

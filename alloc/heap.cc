@@ -91,6 +91,12 @@ void CheckLive(const Slab* slab, const void* block) {
   if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
 }
 
+// Of a slab of one granule. BlockAt without what that needs for longer ones: this is as good as a hit path.
+bool StartsBlock(const SizeClass& row, const void* block) {
+  const uint64_t product = (reinterpret_cast<uintptr_t>(block) % kGranuleSize) * row.magic;
+  return static_cast<uint32_t>(product) < row.magic && product >> 32 < row.blocks;
+}
+
 bool IsStart(const LargeSpan* span, const void* block) { return reinterpret_cast<uintptr_t>(block) == span->start; }
 
 void FreeSlabBlock(void* block, Slab* slab) {
@@ -111,9 +117,7 @@ Arena& CurrentArena() {
   return arena != nullptr ? *arena : Arena::Root();
 }
 
-void* Noted(void* block, size_t size) {
-  return Profile::On() && block != nullptr ? Profile::Noted(block, size) : block;
-}
+void* Noted(void* block, size_t size) { return block != nullptr ? Profile::Noted(block, size) : block; }
 
 // zeroed: if the block is a large one.
 void* AllocateBlock(Arena& arena, size_t size, size_t alignment, bool zeroed) {
@@ -224,29 +228,30 @@ void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
   return Hardened::On() ? AllocateGuarded(arena, size, alignment, false) : AllocateBlock(arena, size, alignment, false);
 }
 
-// These two are reached by a jump from free, so that the address they return to is the program's.
+// These three are reached by jumps from free, so that the address they return to is the program's.
+[[gnu::noinline]] static void FreeWithCare(void* block) {
+  const Releaser::Caller caller(__builtin_return_address(0));
+  if (Hardened::On()) return FreeGuarded(block);
+  FreeBlock(block);
+}
+
+// Of a slab with pages given back, or with a sampled block: what has a mark, or may have lost it, needs care; of all
+// others the first word tells as much as in the hit path. It is read before what may have made it zero.
 void FreeSlow(void* block) {
   if (block == nullptr) return;
-  // Of a slab with pages given back, or with a sampled block: what has a mark, or may have lost it, needs a closer
-  // look; of all others the first word tells as much as in the hit path. It is read before what may have made it zero.
   Span* span = PageMap::Find(block);
   const std::atomic_ref<HitPath> hit_path(span->hit_path);
-  if (hit_path.load(std::memory_order_relaxed) != HitPath::kNever) {
-    const SizeClass& row = kSizeClasses[span->size_class];
-    const size_t index = BlockAt(row, OffsetIn(static_cast<Slab*>(span), block));
-    const bool starts = index < row.blocks;
-    const Span* mark = starts ? __atomic_load_n(static_cast<MarkedBlock*>(block), __ATOMIC_ACQUIRE) : span;
+  if (hit_path.load(std::memory_order_relaxed) != HitPath::kNever &&
+      StartsBlock(kSizeClasses[span->size_class], block)) {
+    const Span* mark = __atomic_load_n(static_cast<MarkedBlock*>(block), __ATOMIC_ACQUIRE);
     const bool may_be_lost = mark == nullptr && hit_path.load(std::memory_order_relaxed) == HitPath::kMarksLost;
     if (mark != span && !may_be_lost && !Profile::MayHave(block)) {
       SetMark(block, span);
       if (arch::Push(span->cache, block)) return;
-      const Releaser::Caller caller(__builtin_return_address(0));
-      return PushOrFlush(block, span->size_class);
+      return FreeToFullCache(block, span);
     }
   }
-  const Releaser::Caller caller(__builtin_return_address(0));
-  if (Hardened::On()) return FreeGuarded(block);
-  FreeBlock(block);
+  return FreeWithCare(block);
 }
 
 void FreeToFullCache(void* block, Span* span) {

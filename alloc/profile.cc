@@ -28,7 +28,7 @@ namespace neap {
 namespace {
 
 constexpr uint32_t kStackBuckets = 1u << 12;
-constexpr int64_t kAskAgain = 64 << 20;  // bytes; a profile that has ended may be ordered again
+constexpr uint64_t kAskAgain = kProfileInterval;  // bytes, without a profile: one may be ordered
 constexpr uint64_t kMsPerPublish = 1'000;
 constexpr uint64_t kCostShare = 1'000;  // publishing takes at most one part in so many of the time
 constexpr size_t kFirstBytes = offsetof(ProfilePage, module);
@@ -41,6 +41,7 @@ constinit std::atomic<int> g_unwinding{0};
 constinit ProfilePage* g_page = nullptr;
 constinit bool g_no_page = false;  // it could not be had
 constinit uint32_t* g_stack_buckets = nullptr;
+constinit uint32_t* g_buckets = nullptr;  // of SampleBuckets: 1 + the first sample of each
 constinit uint32_t g_free_sample = Profile::kNoSample;
 
 // Of Publish.
@@ -49,7 +50,8 @@ constinit std::atomic<uint64_t> g_due_ms{0};
 constinit std::atomic<uint32_t> g_known{0};  // stacks at the last look at the mapped files
 
 thread_local constinit uint64_t t_random __attribute__((tls_model("initial-exec"))) = 0;
-thread_local constinit bool t_busy __attribute__((tls_model("initial-exec"))) = false;  // what the unwinder allocates
+thread_local constinit bool t_drawn __attribute__((tls_model("initial-exec"))) = false;  // the count ends at a sample
+thread_local constinit bool t_busy __attribute__((tls_model("initial-exec"))) = false;   // what the unwinder allocates
 
 // ---- The sample.
 
@@ -84,9 +86,9 @@ uint64_t Random() {
   return t_random * 0x2545'f491'4f6c'dd1d;
 }
 
-int64_t DrawInterval() {
+uint64_t DrawInterval() {
   const double bytes = MinusLog((Random() >> 11) + 1) * static_cast<double>(g_interval.load(std::memory_order_relaxed));
-  return static_cast<int64_t>(bytes) + 1;
+  return static_cast<uint64_t>(bytes) + 1;
 }
 
 // ---- The stack.
@@ -169,6 +171,8 @@ uint32_t FindStack(const uint64_t* frames, size_t depth) {
   return number;
 }
 
+uint32_t* NewBuckets(size_t count) { return static_cast<uint32_t*>(Metadata::Allocate(count * sizeof(uint32_t))); }
+
 uint32_t NewSample() {
   if (g_free_sample != Profile::kNoSample) {
     const uint32_t sample = g_free_sample;
@@ -185,22 +189,24 @@ void SetAddress(ProfileSample& sample, const void* block) {
   std::atomic_ref(sample.address).store(reinterpret_cast<uint64_t>(block), std::memory_order_release);
 }
 
-// `bucket`: 1 + a sample.
-void Link(uint32_t& bucket, uint32_t sample, const void* block) {
-  g_page->sample[sample].next = bucket;
+void Link(uint32_t sample, const void* block) {
+  const size_t bucket = SampleBuckets::Of(block);
+  g_page->sample[sample].next = g_buckets[bucket];
   SetAddress(g_page->sample[sample], block);
-  __atomic_store_n(&bucket, sample + 1, __ATOMIC_RELAXED);
+  g_buckets[bucket] = sample + 1;
+  SampleBuckets::SetInUse(bucket, true);
 }
 
-template <class Which>
-uint32_t Unlink(uint32_t& bucket, Which which) {
-  uint32_t* link = &bucket;
-  while (*link != 0) {
+// kNoSample: the block has none.
+uint32_t Unlink(const void* block) {
+  const size_t bucket = SampleBuckets::Of(block);
+  for (uint32_t* link = &g_buckets[bucket]; *link != 0;) {
     const uint32_t number = *link - 1;
     ProfileSample& sample = g_page->sample[number];
-    if (which(sample)) {
-      __atomic_store_n(link, sample.next, __ATOMIC_RELAXED);
+    if (sample.address == reinterpret_cast<uint64_t>(block)) {
+      *link = sample.next;
       SetAddress(sample, nullptr);
+      if (g_buckets[bucket] == 0) SampleBuckets::SetInUse(bucket, false);
       return number;
     }
     link = &sample.next;
@@ -259,30 +265,31 @@ class Busy {
 void Profile::Start(uint64_t interval) {
   {
     MutexLock lock(g_lock);
-    if (buckets_.load(std::memory_order_relaxed) == nullptr) {
-      g_stack_buckets = static_cast<uint32_t*>(Metadata::Allocate(kStackBuckets * sizeof(uint32_t)));
-      auto* buckets = static_cast<uint32_t*>(Metadata::Allocate(sizeof(uint32_t) << kBucketBits));
-      if (g_stack_buckets == nullptr || buckets == nullptr) return;
-      buckets_.store(buckets, std::memory_order_release);
-    }
+    if (g_stack_buckets == nullptr) g_stack_buckets = NewBuckets(kStackBuckets);
+    if (g_buckets == nullptr) g_buckets = NewBuckets(SampleBuckets::kCount);
+    if (g_stack_buckets == nullptr || g_buckets == nullptr) return;
   }
   g_interval.store(interval, std::memory_order_relaxed);
   on_.store(true, std::memory_order_relaxed);
-  if (!Hardened::On()) hit_limit_.store(kSmallMax + 1, std::memory_order_relaxed);
   __atomic_store_n(&hot::fast_limit, 0, __ATOMIC_RELAXED);
 }
 
+// In the hardened mode the hit path is closed from the thread's first block on.
+void Profile::SetCount(uint64_t left) {
+  if (Left() == 0 && Hardened::On()) CloseHitPath();
+  t_left += left - Left();
+}
+
 void* Profile::NotedSlow(void* block, size_t requested) {
-  if (!On()) {
-    t_left = kAskAgain;
-    return block;
-  }
   if (t_busy || CpuCaches::InVforkChild()) return block;
-  if (t_left == 0) {
-    t_left = DrawInterval();
-    if (Pass(requested)) return block;
+  const bool on = On();
+  const bool drawn = t_drawn;
+  t_drawn = on;
+  if (!on || !drawn) {
+    SetCount(on ? DrawInterval() : kAskAgain);
+    if (!on || Pass(requested)) return block;
   }
-  t_left = DrawInterval();
+  SetCount(DrawInterval());
   RecoverForkedChild();
   const Busy busy;
   uint64_t frames[kProfileDepth];
@@ -309,7 +316,7 @@ void* Profile::NotedSlow(void* block, size_t requested) {
     ProfileStack& stack = g_page->stack[sample.stack];
     stack.blocks += weight;
     stack.bytes += weight * static_cast<double>(sample.bytes);
-    Link(buckets_.load(std::memory_order_relaxed)[BucketOf(block)], number, block);
+    Link(number, block);
   }
   if (Slab* slab = SlabOf(block)) SlabPool::NoteSampled(slab, true);
   return block;
@@ -320,8 +327,7 @@ uint32_t Profile::Detach(const void* block) {
   RecoverForkedChild();
   MutexLock lock(g_lock);
   if (g_page == nullptr) return kNoSample;
-  return Unlink(buckets_.load(std::memory_order_relaxed)[BucketOf(block)],
-                [&](const ProfileSample& sample) { return sample.address == reinterpret_cast<uint64_t>(block); });
+  return Unlink(block);
 }
 
 void Profile::Attach(uint32_t number, void* block, size_t growth) {
@@ -330,7 +336,7 @@ void Profile::Attach(uint32_t number, void* block, size_t growth) {
   ProfileSample& sample = g_page->sample[number];
   sample.counted += growth;
   Describe(sample, block);
-  Link(buckets_.load(std::memory_order_relaxed)[BucketOf(block)], number, block);
+  Link(number, block);
 }
 
 void Profile::ForgetSlow(const void* block) {
@@ -344,15 +350,12 @@ void Profile::ForgetSlow(const void* block) {
 }
 
 void Profile::ForgetArena(uint16_t arena) {
-  uint32_t* buckets = buckets_.load(std::memory_order_acquire);
-  if (buckets == nullptr) return;
   MutexLock lock(g_lock);
   if (g_page == nullptr) return;
   for (uint32_t i = 0; i < g_page->samples; ++i) {
     const ProfileSample& sample = g_page->sample[i];
     if (sample.address == 0 || sample.arena != arena) continue;
-    uint32_t& bucket = buckets[BucketOf(reinterpret_cast<const void*>(sample.address))];
-    Retire(Unlink(bucket, [&](const ProfileSample& other) { return &other == &sample; }));
+    Retire(Unlink(reinterpret_cast<const void*>(sample.address)));
   }
 }
 
@@ -376,9 +379,10 @@ void Profile::ForgetInChild() {
   g_publishing.store(false, std::memory_order_relaxed);
   g_due_ms.store(0, std::memory_order_relaxed);
   g_known.store(0, std::memory_order_relaxed);
-  if (uint32_t* buckets = buckets_.load(std::memory_order_relaxed)) {
-    memset(buckets, 0, sizeof(uint32_t) << kBucketBits);
-    memset(g_stack_buckets, 0, kStackBuckets * sizeof(uint32_t));
+  if (g_stack_buckets != nullptr) memset(g_stack_buckets, 0, kStackBuckets * sizeof(uint32_t));
+  if (g_buckets != nullptr) {
+    memset(g_buckets, 0, SampleBuckets::kCount * sizeof(uint32_t));
+    for (size_t bucket = 0; bucket < SampleBuckets::kCount; ++bucket) SampleBuckets::SetInUse(bucket, false);
   }
   // A thread that is no more may have held a lock of the unwinder's.
   if (g_unwinding.exchange(t_busy ? 1 : 0, std::memory_order_relaxed) > (t_busy ? 1 : 0)) {

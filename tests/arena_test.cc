@@ -120,7 +120,16 @@ TEST_F(ArenaTest, AFreeByAnotherThreadIsTheOwnersGain) {
   EXPECT_EQ(Stats(root_).resident, in_root);
 }
 
-TEST_F(ArenaTest, AScopeTakesEveryAllocationOfItsThread) {
+// With a hit path, which a scope has to close.
+class ScopeTest : public ArenaTest {
+ protected:
+  void SetUp() override {
+    Fake().real_rseq = true;
+    ArenaTest::SetUp();
+  }
+};
+
+TEST_F(ScopeTest, TakesEveryAllocationOfItsThread) {
   neap_arena* arena = Create(nullptr, NEAP_UNBOUNDED);
   neap_arena* inner = Create(arena, NEAP_UNBOUNDED);
   auto owner = [](void* block) -> void* {
@@ -152,7 +161,7 @@ TEST_F(ArenaTest, AScopeTakesEveryAllocationOfItsThread) {
   EXPECT_EQ(owner(Allocate(100)), root_);
 }
 
-TEST_F(ArenaTest, FifteenScopesNest) {
+TEST_F(ScopeTest, FifteenNest) {
   neap_arena* arena = Create(nullptr, NEAP_UNBOUNDED);
   for (int i = 0; i < 15; ++i) ASSERT_EQ(neap_scope_push(arena), 0);
   EXPECT_EQ(neap_scope_push(arena), EAGAIN);

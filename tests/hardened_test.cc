@@ -281,6 +281,31 @@ TEST_F(HardenedTest, WhatWaitsServesWhenAddressSpaceRunsOut) {
   EXPECT_GT(first * 5000, 16 * kMiB);
 }
 
+// Elsewhere a scope's end opens malloc's hit path, which knows no guards.
+TEST_F(HardenedTest, BlocksInAndAfterAScopeAreGuarded) {
+  Fake().real_rseq = true;
+  neap_arena* arena = neap_arena_create(nullptr, "scope", NEAP_UNBOUNDED);
+  ASSERT_NE(arena, nullptr);
+  const auto expect_guarded = [] {
+    Free(Bytes(128 - Hardened::kGuardBytes));  // and others of 128 bytes lie in the CPU's cache
+    char* block = Bytes(128);
+    EXPECT_EQ(UsableSize(block), 128u);
+    Free(block);
+  };
+  const auto use_scopes = [&] {
+    {
+      neap::Scope scope(arena);
+      expect_guarded();
+      neap::Scope root_again(neap_arena_root());
+      expect_guarded();
+    }
+    expect_guarded();
+  };
+  use_scopes();
+  std::thread(use_scopes).join();
+  EXPECT_EQ(neap_arena_destroy(arena), 0);
+}
+
 // ---- Off.
 
 TEST(NotHardened, NothingOfItIsThere) {
