@@ -231,7 +231,10 @@ bool Releaser::TickLocked() {
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), level});
+  Decay::Input history = {now, Os::ProcessCpuNs(), {}, level};
+  for (size_t step = 0; step < Regret::kSteps; ++step) history.taken[step] = Regret::PagesAt(step);
+  const uint32_t age = g_decay.Update(history);
+  Regret::SetAge(age);
   g_decay_ms.store(age, std::memory_order_relaxed);
   uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
   if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0 || !HugePages::InUse())
