@@ -27,8 +27,9 @@ uint32_t Decay::BestAge() const {
 uint32_t Decay::Update(const Input& input) {
   const uint32_t passed = input.now_ms - before_.now_ms;
   if (passed >= kWindowMs) {
+    const uint64_t cpu_then = input.cpu_ns < before_.cpu_ns ? 0 : before_.cpu_ns;  // a forked child's begins anew
     const double kept = static_cast<double>(kMemoryMs) / (kMemoryMs + static_cast<double>(passed));
-    cpu_ns_ = cpu_ns_ * kept + static_cast<double>(input.cpu_ns - before_.cpu_ns);
+    cpu_ns_ = cpu_ns_ * kept + static_cast<double>(input.cpu_ns - cpu_then);
     for (size_t step = 0; step < Regret::kSteps; ++step) {
       taken_[step] = taken_[step] * kept + static_cast<double>(input.taken[step] - before_.taken[step]);
     }

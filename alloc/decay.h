@@ -15,7 +15,7 @@ namespace neap {
 
 class Decay {
  public:
-  static constexpr uint32_t kShortestMs = Regret::StepMs(0);
+  static constexpr uint32_t kShortestMs = Regret::kFirstStepMs;
   static constexpr uint32_t kLongestMs = 480;
   static constexpr uint32_t kWindowMs = 50;
   static constexpr uint32_t kMemoryMs = 30'000;  // what is so old weighs half or less

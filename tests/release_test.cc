@@ -90,6 +90,13 @@ TEST_F(DecayTest, WhatIsOldWeighsLess) {
   EXPECT_EQ(After(0), 120u);
 }
 
+TEST_F(DecayTest, AForkedChildsClockBeginsAnew) {
+  for (int i = 0; i < 12; ++i) After(50, kAllowed, 100);
+  history_.cpu_ns = 0;
+  EXPECT_EQ(After(0, kAllowed), Decay::kShortestMs);
+  EXPECT_EQ(After(0, 9 * kAllowed, 100), 120u);
+}
+
 TEST_F(DecayTest, PressureEndsPatience) {
   for (int i = 0; i < 12; ++i) After(50, 1000, 300);
   EXPECT_EQ(After(50, 1000, 300, 1), 0u);
