@@ -5,36 +5,21 @@
 
 namespace neap {
 
-uint32_t Decay::BestAge() const {
-  const double allowed = cpu_ns_ / 50 / kRegretNs;
-  uint32_t best_ms = kShortestMs;
-  double least = -1;
-  for (size_t first = 0; Regret::StepMs(first) <= kLongestMs; ++first) {
-    const uint32_t age_ms = Regret::StepMs(first);
-    double regretted = 0;
-    for (size_t step = first; step < Regret::kSteps && Regret::StepMs(step) < age_ms + Regret::kWindowMs; ++step) {
-      regretted += taken_[step];
-    }
-    if (regretted <= allowed) return age_ms;
-    if (least < 0 || regretted < least) {
-      least = regretted;
-      best_ms = age_ms;
-    }
-  }
-  return best_ms;
-}
-
 uint32_t Decay::Update(const Input& input) {
-  const uint32_t passed = input.now_ms - before_.now_ms;
+  const uint32_t passed = input.now_ms - window_began_ms_;
   if (passed >= kWindowMs) {
-    const uint64_t cpu_then = input.cpu_ns < before_.cpu_ns ? 0 : before_.cpu_ns;  // a forked child's begins anew
-    const double kept = static_cast<double>(kMemoryMs) / (kMemoryMs + static_cast<double>(passed));
-    cpu_ns_ = cpu_ns_ * kept + static_cast<double>(input.cpu_ns - cpu_then);
-    for (size_t step = 0; step < Regret::kSteps; ++step) {
-      taken_[step] = taken_[step] * kept + static_cast<double>(input.taken[step] - before_.taken[step]);
+    const uint64_t regret_ns = (input.regret_pages - regret_pages_) * kRegretNs;
+    const uint64_t cpu_ns = input.cpu_ns - cpu_ns_;
+    if (regret_ns * 50 > cpu_ns && regret_ns > 0) {
+      age_ms_ = age_ms_ * 2 < kLongestMs ? age_ms_ * 2 : kLongestMs;
+    } else {
+      // Halves in two thirds of a second, so that a rhythm once learnt is not forgotten between two beats.
+      const uint64_t lost = uint64_t{age_ms_} * passed / 1000;
+      age_ms_ = age_ms_ > lost + kShortestMs ? static_cast<uint32_t>(age_ms_ - lost) : kShortestMs;
     }
-    before_ = input;
-    age_ms_ = BestAge();
+    window_began_ms_ = input.now_ms;
+    cpu_ns_ = input.cpu_ns;
+    regret_pages_ = input.regret_pages;
   }
   return input.level > 0 ? 0 : age_ms_;
 }

@@ -80,19 +80,21 @@ size_t TakePages(size_t first, size_t from, size_t to, size_t bytes, size_t grow
   size_t slack = 0;
   size_t reused = 0;
   size_t regret = 0;
+  const uint32_t now = NowMs();
   for (size_t i = from; i < to; ++i) {
     GranuleInfo& info = PageMap::Info(first + i);
     const uint16_t pages = BlockPages(i, bytes);
     const uint16_t old = static_cast<uint16_t>(info.dirty & pages);
     reused += CountBits(old);
     if (info.released_at != 0) {
-      regret += Regret::NoteTaken(CountBits(static_cast<uint16_t>(pages & ~old)), info.released_at);
+      if (now - info.released_at < Regret::kWindowMs) regret += CountBits(static_cast<uint16_t>(pages & ~old));
       info.released_at = 0;
     }
     info.dirty = static_cast<uint16_t>(info.dirty & ~pages);
     slack += CountBits(info.dirty);
   }
-  if (regret * kPageSize >= kReleasedAtOnce) g_regretted_at.store(NowMs(), std::memory_order_relaxed);
+  Regret::Add(regret);
+  if (regret * kPageSize >= kReleasedAtOnce) g_regretted_at.store(now, std::memory_order_relaxed);
   if (growth > reused * kPageSize) LimitGate::NoteGrowth(growth - reused * kPageSize);
   return slack;
 }

@@ -118,7 +118,6 @@ void PageHeap::Carve(FreeRun* run, size_t first, size_t granules) {
   const size_t behind = run->granules - before - granules;
   const bool dirty = run->dirty_pages > 0;
   const size_t taken_pages = dirty ? CountDirtyPages(first, granules) : 0;
-  Regret::NoteReused(taken_pages, run->since);
   const size_t before_pages = dirty ? CountDirtyPages(run_first, before) : 0;
   const size_t behind_pages = run->dirty_pages - taken_pages - before_pages;
   dirty_pages_.fetch_sub(taken_pages, std::memory_order_relaxed);

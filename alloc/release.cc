@@ -41,6 +41,7 @@ constinit ReleaseBatch g_batch;
 constinit Decay g_decay;
 constinit std::atomic<uint64_t> g_released{0};
 constinit std::atomic<uint64_t> g_purges[kPurgeCauses] = {}, g_purged[kPurgeCauses] = {};
+constinit std::atomic<uint32_t> g_decay_ms{Decay::kShortestMs};
 
 enum ThreadState : uint32_t { kNone, kStarting, kRunning, kSleeping, kRefused };
 constinit std::atomic<uint32_t> g_thread{kNone};
@@ -140,7 +141,7 @@ uint64_t Releaser::Purges(PurgeCause cause) {
 uint64_t Releaser::PurgedBytes(PurgeCause cause) {
   return g_purged[static_cast<uint32_t>(cause)].load(std::memory_order_relaxed);
 }
-uint32_t Releaser::DecayMs() { return Regret::AgeMs(); }
+uint32_t Releaser::DecayMs() { return g_decay_ms.load(std::memory_order_relaxed); }
 
 size_t Releaser::ReleaseAt(uint32_t cutoff_ms, size_t most) {
   size_t released = 0;
@@ -230,10 +231,8 @@ bool Releaser::TickLocked() {
     g_drained_ms = now;
   }
   Ledger ledger = ReadLedger();
-  Decay::Input history = {now, Os::ProcessCpuNs(), {}, level};
-  for (size_t step = 0; step < Regret::kSteps; ++step) history.taken[step] = Regret::PagesAt(step);
-  const uint32_t age = g_decay.Update(history);
-  Regret::SetAge(age);
+  const uint32_t age = g_decay.Update({now, Os::ProcessCpuNs(), Regret::Pages(), level});
+  g_decay_ms.store(age, std::memory_order_relaxed);
   uint32_t burst_ms = g_burst_ms.load(std::memory_order_relaxed);
   if (noted < kBurstPagesPerMs * (since_last + 1) || level > 0 || !HugePages::InUse())
     burst_ms = 0;

@@ -210,10 +210,9 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
   return true;
 }
 
-// `count` more blocks that touch the unit are out of the slab. fresh: it was not resident before.
-void SlabPool::UseUnit(Slab* slab, size_t unit, size_t count, bool fresh) {
+// `count` more blocks that touch the unit are out of the slab.
+void SlabPool::UseUnit(Slab* slab, size_t unit, size_t count) {
   if (slab->live[unit] == 0) {
-    if (!fresh) Regret::NoteReused(UnitPages(), slab->dirty_since);
     Subtract(ledger_.dirty_pages, UnitPages());
     slab->empty = static_cast<uint16_t>(slab->empty & ~(1u << unit));
   }
@@ -232,7 +231,6 @@ size_t SlabPool::FirstFree(const Slab* slab) const {
 // Up to `count` of the blocks [index, behind), all of which touch no unit but this one.
 size_t SlabPool::TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count) {
   const size_t size = kSizeClasses[size_class_].size;
-  const bool fresh = (slab->clean >> unit & 1) != 0;
   size_t taken = 0;
   while (index < behind && taken < count) {
     const size_t word = index / 64;
@@ -251,7 +249,7 @@ size_t SlabPool::TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind
     index = word_end;
   }
   if (taken > 0) {
-    UseUnit(slab, unit, taken, fresh);
+    UseUnit(slab, unit, taken);
     slab->free_blocks = static_cast<uint16_t>(slab->free_blocks - taken);
   }
   return taken;
@@ -261,12 +259,11 @@ size_t SlabPool::TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind
 bool SlabPool::TakeAcross(Slab* slab, size_t index, void** block) {
   const uint64_t bit = uint64_t{1} << index % 64;
   const uint16_t units = UnitsOf(index);
-  const uint16_t fresh = slab->clean;
   if ((slab->free_bits[index / 64] & bit) == 0 || !MakeResident(slab, units)) return false;
   slab->free_bits[index / 64] &= ~bit;
   --slab->free_blocks;
   for (size_t unit = 0; unit < kUnits; ++unit) {
-    if ((units >> unit & 1) != 0) UseUnit(slab, unit, 1, (fresh >> unit & 1) != 0);
+    if ((units >> unit & 1) != 0) UseUnit(slab, unit, 1);
   }
   *block = reinterpret_cast<void*>(slab->start + index * kSizeClasses[size_class_].size);
   return true;

@@ -65,7 +65,7 @@ class SlabPool {
   size_t TakeWithin(Slab* slab, size_t unit, size_t index, size_t behind, void** blocks, size_t count);
   bool TakeAcross(Slab* slab, size_t index, void** block);
   bool MakeResident(Slab* slab, uint16_t units);
-  void UseUnit(Slab* slab, size_t unit, size_t count, bool fresh);
+  void UseUnit(Slab* slab, size_t unit, size_t count);
   void TakeMasks(Slab* slab, size_t first);
   void LeaveMasks(const Slab* slab, size_t first);
   size_t PutRun(void* const* blocks, size_t count);

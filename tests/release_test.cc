@@ -28,80 +28,58 @@ constexpr size_t kMiB = 1u << 20;
 
 class DecayTest : public ::testing::Test {
  protected:
-  // 50 ms later; of them `cpu_ms` of CPU time, in which `pages` were taken again after they had lain idle for so long.
-  uint32_t After(uint64_t cpu_ms, size_t pages = 0, uint32_t idle_ms = 0, uint32_t level = 0) {
-    history_.now_ms += 50;
-    history_.cpu_ns += cpu_ms * 1'000'000;
-    history_.level = level;
-    size_t step = Regret::kSteps;
-    while (step > 0 && Regret::StepMs(step - 1) > idle_ms) --step;
-    if (step > 0) history_.taken[step - 1] += pages;
-    return decay_.Update(history_);
+  // 50 ms later; of them `cpu_ms` of CPU time, with `regret` pages regretted.
+  uint32_t After(uint64_t cpu_ms, size_t regret, uint32_t level = 0) {
+    now_ms_ += 50;
+    cpu_ns_ += cpu_ms * 1'000'000;
+    regret_ += regret;
+    return decay_.Update({now_ms_, cpu_ns_, regret_, level});
   }
 
-  static constexpr size_t kAllowed = 50'000'000 / 50 / Decay::kRegretNs;  // pages in 50 ms of CPU time
   Decay decay_;
-  Decay::Input history_ = {.now_ms = 1001, .cpu_ns = 0, .taken = {}, .level = 0};
+  uint32_t now_ms_ = 1001;
+  uint64_t cpu_ns_ = 0;
+  size_t regret_ = 0;
 };
 
 TEST_F(DecayTest, WithoutRegretPagesGoSoon) {
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(After(50), Decay::kShortestMs);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(After(50, 0), Decay::kShortestMs);
 }
 
-TEST_F(DecayTest, WhatWouldBeRegrettedIsKeptForAsLongAsItLiesIdle) {
-  for (const uint32_t idle_ms : {25u, 50u, 100u, 150u, 300u}) {
-    decay_ = {};
-    history_ = {};
-    for (int i = 0; i < 12; ++i) {
-      const uint32_t age = After(50, kAllowed + 1, idle_ms);
-      EXPECT_GT(age, idle_ms);
-      EXPECT_LE(age, idle_ms * 8 / 5);
-    }
+TEST_F(DecayTest, RegretBeyondItsShareDoublesTheAgeUpToALimit) {
+  uint32_t age = After(50, 0);
+  const size_t too_much = 50'000'000 / 50 / Decay::kRegretNs + 1;
+  for (int i = 0; i < 12; ++i) {
+    const uint32_t next = After(50, too_much);
+    EXPECT_EQ(next, std::min(age * 2, Decay::kLongestMs));
+    age = next;
   }
-}
-
-TEST_F(DecayTest, WhatLiesIdleForASecondMoreIsNotRegretted) {
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(After(50, 9 * kAllowed, 1300), Decay::kShortestMs);
-}
-
-TEST_F(DecayTest, WhereNoAgeAvoidsRegretTheShortestOfTheBestIsTaken) {
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(After(50, 2 * kAllowed, 700), Decay::kShortestMs);
-  EXPECT_EQ(After(50, 2 * kAllowed, 100), 120u);
+  EXPECT_EQ(age, Decay::kLongestMs);
 }
 
 TEST_F(DecayTest, RegretWithinItsShareIsPaid) {
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(After(50, kAllowed, 100), Decay::kShortestMs);
+  const size_t allowed = 50'000'000 / 50 / Decay::kRegretNs;
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(After(50, allowed), Decay::kShortestMs);
 }
 
-TEST_F(DecayTest, ARestForgetsNothingAndWorkDoes) {
-  for (int i = 0; i < 12; ++i) After(50, 2 * kAllowed, 100);
-  EXPECT_EQ(After(0), 120u);
-  history_.now_ms += 10'000;
-  EXPECT_EQ(After(0), 120u);
-  for (int i = 0; i < 30; ++i) After(50);
-  EXPECT_EQ(After(0), Decay::kShortestMs);
-}
-
-TEST_F(DecayTest, WhatIsOldWeighsLess) {
-  for (int i = 0; i < 2000; ++i) After(50);
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(After(50, 2 * kAllowed, 100), Decay::kShortestMs);
-  history_.now_ms += 3'000'000;
-  for (int i = 0; i < 12; ++i) After(50, 2 * kAllowed, 100);
-  EXPECT_EQ(After(0), 120u);
-}
-
-TEST_F(DecayTest, AForkedChildsClockBeginsAnew) {
-  for (int i = 0; i < 12; ++i) After(50, kAllowed, 100);
-  history_.cpu_ns = 0;
-  EXPECT_EQ(After(0, kAllowed), Decay::kShortestMs);
-  EXPECT_EQ(After(0, 9 * kAllowed, 100), 120u);
+TEST_F(DecayTest, TheAgeFallsBackWhenRegretEnds) {
+  for (int i = 0; i < 12; ++i) After(50, 1000);
+  uint32_t age = After(50, 0);
+  for (int i = 0; i < 40; ++i) {
+    const uint32_t next = After(50, 0);
+    EXPECT_LE(next, age);
+    age = next;
+  }
+  EXPECT_LE(age, Decay::kLongestMs / 4);
+  for (int i = 0; i < 200; ++i) age = After(50, 0);
+  EXPECT_EQ(age, Decay::kShortestMs);
 }
 
 TEST_F(DecayTest, PressureEndsPatience) {
-  for (int i = 0; i < 12; ++i) After(50, 1000, 300);
-  EXPECT_EQ(After(50, 1000, 300, 1), 0u);
-  EXPECT_EQ(After(50, 1000, 300, 2), 0u);
-  EXPECT_EQ(After(50, 1000, 300), 320u);
+  for (int i = 0; i < 12; ++i) After(50, 1000);
+  EXPECT_EQ(After(50, 1000, 1), 0u);
+  EXPECT_EQ(After(50, 1000, 2), 0u);
+  EXPECT_GE(After(50, 1000), Decay::kLongestMs / 2);
 }
 
 TEST_F(DecayTest, IdleBytesHaveACapWhateverTheirAge) {
@@ -114,12 +92,9 @@ TEST_F(DecayTest, IdleBytesHaveACapWhateverTheirAge) {
 }
 
 TEST_F(DecayTest, SmallStepsOfTheClockAddUp) {
-  for (int i = 0; i < 12; ++i) After(50);
-  for (int i = 0; i < 5; ++i) {
-    history_.now_ms += 10;
-    history_.taken[4] += 10'000;
-    EXPECT_EQ(decay_.Update(history_), i < 4 ? Decay::kShortestMs : 120u);
-  }
+  for (int i = 0; i < 12; ++i) After(50, 1000);
+  now_ms_ += 10;
+  EXPECT_EQ(decay_.Update({now_ms_, cpu_ns_, regret_ + 100'000, 0}), Decay::kLongestMs);
 }
 
 // ---- The tick.
