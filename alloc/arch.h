@@ -1,16 +1,24 @@
 // arch.h: picks the file that holds all that depends on the processor (vfork, which is no function of C++, apart:
 // interpose/vfork_*.S). Each such file provides, in namespace neap::arch:
-//   bool Pop(size_t offset, void*& block)
-//       the newest block of the header at that offset of the running CPU's cache; false if there is none or the cache
-//       is stopped
-//   bool Push(const uintptr_t& first, void* block)
-//       onto the stack whose header in cache number 0 is at `first`; false if it is full or the cache is stopped
-//   size_t PopMany(size_t offset, void** blocks, size_t count)
-//   size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count)
-//       as many as there are, or as there is room for, in one sequence; blocks[0] is or becomes the newest. How many.
-//   bool StartsBlock(const Span* span, const void* block)
-//       whether the offset of the address in its slab is a multiple of the block size (size_classes.h, magic); false
-//       for every other kind of span
+//   bool Pop(size_t header, void*& block)
+//       the newest block of the stack that malloc empties, of the header with that number in the running CPU's cache;
+//       false if there is none or the cache is stopped
+//   bool PopOther(size_t header, void*& block, void*& next)
+//       as Pop, after the two stacks have changed places; they have not if it is false. `next` is below the block: null
+//       if it was the last one
+//   bool PopPushed(size_t header, void*& block)
+//       as Pop, from the stack that free fills
+//   bool Push(size_t header, void* block)
+//       onto the stack that free fills; false if it is full or the cache is stopped
+//   bool PushOther(size_t header, void* block)
+//       as Push, after the two stacks have changed places; they have not if it is false: the other one was not empty
+//   size_t PopMany(size_t header, void** blocks, size_t count)
+//   size_t PushMany(size_t header, void* const* blocks, size_t count)
+//       as PopPushed and Push, as many as there are, or as there is room for, in one sequence; blocks[0] is or becomes
+//       the newest. How many.
+//   bool StartsBlock(size_t header, const void* block)
+//       whether the offset of the address in its granule is a multiple of the block size of the header's class
+//       (size_classes.h, magic); false for header 0
 //   void Relax()
 //       the pause of a spinning thread
 //   char* ThreadPointer()
@@ -20,7 +28,6 @@
 #pragma once
 
 #include "alloc/cache_header.h"
-#include "alloc/span.h"
 
 // The descriptor that rseq_cs points to: version, flags, first instruction, length, and where to go on abort. The four
 // bytes before that place are the signature with which glibc registered.

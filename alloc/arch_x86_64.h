@@ -11,28 +11,35 @@ inline char* ThreadPointer() {
   return pointer;
 }
 
-// How every sequence begins: `header` becomes where the running CPU's headers lie, counted from those of cache number
-// 0. 0f b9 3d makes the signature one (undefined) instruction for a disassembler.
+// How every sequence begins: `row` becomes the running CPU's. 0f b9 3d makes the signature one (undefined) instruction
+// for a disassembler.
 #define NEAP_RSEQ_BEGIN                                                          \
   NEAP_RSEQ_DESCRIPTOR_OF(".byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n", "jmp") \
-  "0: leaq 3b(%%rip), %[header]\n\t"                                             \
-  "movq %[header], %%fs:%c[cs](%[area])\n"                                       \
-  "1: movl %%fs:(%[cpu]), %k[header]\n\t"                                        \
-  "shlq %[shift], %[header]\n\t"
+  "0: leaq 3b(%%rip), %[row]\n\t"                                                \
+  "movq %[row], %%fs:%c[cs](%[area])\n"                                          \
+  "1: movl %%fs:(%[cpu]), %k[row]\n\t"                                           \
+  "shlq %[shift], %[row]\n\t"                                                    \
+  "addq %[caches], %[row]\n\t"
+#define NEAP_RSEQ_INPUTS                                                                     \
+  [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),           \
+      [offset] "r"(header * sizeof(CacheHeader)), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift), \
+      [push] "i"(offsetof(CacheHeader, push)), [end] "i"(offsetof(CacheHeader, end)),        \
+      [swap_end] "i"(offsetof(CacheHeader, swap_end)), [slots] "i"(offsetof(CpuRow, slots))
 
-inline bool Pop(size_t offset, void*& block) {
-  uintptr_t header, top;
+template <size_t kStack>
+inline bool PopFrom(size_t header, void*& block) {
+  uintptr_t row, slot, slots;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "addq %[caches], %[header]\n\t"
-                    "movq (%[header],%[offset]), %[top]\n\t"
-                    "movq -8(%[top]), %[block]\n\t"
+                    "movl %c[stack](%[row],%[offset]), %k[slot]\n\t"
+                    "movq %c[slots](%[row]), %[at]\n\t"
+                    "movq (%[at],%[slot],8), %[block]\n\t"
                     "testq %[block], %[block]\n\t"
                     "jle %l[empty]\n\t"
-                    "subq $8, (%[header],%[offset])\n"
+                    "subl $2, %k[slot]\n\t"
+                    "movl %k[slot], %c[stack](%[row],%[offset])\n"
                     "2:\n\t"
-                    : [block] "=&a"(block), [header] "=&r"(header), [top] "=&r"(top)
-                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),
-                      [offset] "r"(offset), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots)
+                    : [stack] "i"(kStack), NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : empty);
   return true;
@@ -40,19 +47,51 @@ empty:
   return false;
 }
 
-inline bool Push(const uintptr_t& first, void* block) {
-  uintptr_t header, top;
+inline bool Pop(size_t header, void*& block) { return PopFrom<offsetof(CacheHeader, pop)>(header, block); }
+inline bool PopPushed(size_t header, void*& block) { return PopFrom<offsetof(CacheHeader, push)>(header, block); }
+
+// Both numbers are written by one store, and read by two loads: one alone would wait until the last store of either has
+// left the processor's store buffer.
+static_assert(offsetof(CacheHeader, pop) == 0 && offsetof(CacheHeader, push) == 4);
+
+inline bool PopOther(size_t header, void*& block, void*& next) {
+  uintptr_t row, slot, slots, both;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "addq %[first], %[header]\n\t"
-                    "movq (%[header]), %[top]\n\t"
-                    "cmpq 8(%[header]), %[top]\n\t"
-                    "jae %l[full]\n\t"
-                    "movq %[block], (%[top])\n\t"
-                    "addq $8, (%[header])\n"
+                    "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
+                    "movl (%[row],%[offset]), %k[both]\n\t"
+                    "movq %c[slots](%[row]), %[at]\n\t"
+                    "movq (%[at],%[slot],8), %[block]\n\t"
+                    "testq %[block], %[block]\n\t"
+                    "jle %l[empty]\n\t"
+                    "movq -16(%[at],%[slot],8), %[next]\n\t"
+                    "shlq $32, %[both]\n\t"
+                    "subl $2, %k[slot]\n\t"
+                    "orq %[slot], %[both]\n\t"
+                    "movq %[both], (%[row],%[offset])\n"
                     "2:\n\t"
-                    : [header] "=&r"(header), [top] "=&r"(top)
-                    : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "m"(first), [block] "r"(block),
-                      [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [both] "=&r"(both),
+                      [next] "=&r"(next)
+                    : NEAP_RSEQ_INPUTS
+                    : "cc", "memory"
+                    : empty);
+  return true;
+empty:
+  return false;
+}
+
+inline bool Push(size_t header, void* block) {
+  uintptr_t row, slot, slots;
+  asm goto volatile(NEAP_RSEQ_BEGIN
+                    "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
+                    "movq %c[slots](%[row]), %[at]\n\t"
+                    "cmpl %c[end](%[row],%[offset]), %k[slot]\n\t"
+                    "jae %l[full]\n\t"
+                    "movq %[block], 16(%[at],%[slot],8)\n\t"
+                    "addl $2, %k[slot]\n\t"
+                    "movl %k[slot], %c[push](%[row],%[offset])\n"
+                    "2:\n\t"
+                    : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots)
+                    : [block] "r"(block), NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : full);
   return true;
@@ -60,63 +99,87 @@ full:
   return false;
 }
 
-inline size_t PushMany(const uintptr_t& first, void* const* blocks, size_t count) {
-  uintptr_t header, top, left, block;
+inline bool PushOther(size_t header, void* block) {
+  uintptr_t row, slot, slots, both;
+  asm goto volatile(NEAP_RSEQ_BEGIN
+                    "movl (%[row],%[offset]), %k[slot]\n\t"
+                    "movl %c[push](%[row],%[offset]), %k[both]\n\t"
+                    "movq %c[slots](%[row]), %[at]\n\t"
+                    "cmpl $0, %c[end](%[row],%[offset])\n\t"
+                    "je %l[full]\n\t"
+                    "cmpl %c[swap_end](%[row],%[offset]), %k[slot]\n\t"
+                    "jae %l[full]\n\t"
+                    "movq %[block], 16(%[at],%[slot],8)\n\t"
+                    "addl $2, %k[slot]\n\t"
+                    "shlq $32, %[slot]\n\t"
+                    "orq %[slot], %[both]\n\t"
+                    "movq %[both], (%[row],%[offset])\n"
+                    "2:\n\t"
+                    : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [both] "=&r"(both)
+                    : [block] "r"(block), NEAP_RSEQ_INPUTS
+                    : "cc", "memory"
+                    : full);
+  return true;
+full:
+  return false;
+}
+
+inline size_t PushMany(size_t header, void* const* blocks, size_t count) {
+  uintptr_t row, slot, slots, left, block;
   size_t pushed;
-  asm volatile(
-      NEAP_RSEQ_BEGIN
-      "addq %[first], %[header]\n\t"
-      "xorl %k[pushed], %k[pushed]\n\t"
-      "movq (%[header]), %[top]\n\t"
-      "movq 8(%[header]), %[left]\n\t"
-      "subq %[top], %[left]\n\t"
-      "jbe 2f\n\t"
-      "shrq $3, %[left]\n\t"
-      "cmpq %[count], %[left]\n\t"
-      "cmovaq %[count], %[left]\n\t"
-      "movq %[left], %[pushed]\n"
-      "5: movq -8(%[blocks],%[left],8), %[block]\n\t"
-      "movq %[block], (%[top])\n\t"
-      "addq $8, %[top]\n\t"
-      "subq $1, %[left]\n\t"
-      "jnz 5b\n\t"
-      "movq %[top], (%[header])\n"
-      "2:\n\t"
-      : [header] "=&r"(header), [top] "=&r"(top), [left] "=&r"(left), [block] "=&r"(block), [pushed] "=&r"(pushed)
-      : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [first] "m"(first), [blocks] "r"(blocks),
-        [count] "r"(count), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
-      : "cc", "memory");
+  asm volatile(NEAP_RSEQ_BEGIN
+               "xorl %k[pushed], %k[pushed]\n\t"
+               "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
+               "movq %c[slots](%[row]), %[at]\n\t"
+               "movl %c[end](%[row],%[offset]), %k[left]\n\t"
+               "subl %k[slot], %k[left]\n\t"
+               "jle 2f\n\t"
+               "addl $1, %k[left]\n\t"
+               "shrl $1, %k[left]\n\t"
+               "cmpq %[count], %[left]\n\t"
+               "cmovaq %[count], %[left]\n\t"
+               "movq %[left], %[pushed]\n"
+               "5: movq -8(%[blocks],%[left],8), %[block]\n\t"
+               "addl $2, %k[slot]\n\t"
+               "movq %[block], (%[at],%[slot],8)\n\t"
+               "subq $1, %[left]\n\t"
+               "jnz 5b\n\t"
+               "movl %k[slot], %c[push](%[row],%[offset])\n"
+               "2:\n\t"
+               : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [left] "=&r"(left), [block] "=&r"(block),
+                 [pushed] "=&r"(pushed)
+               : [blocks] "r"(blocks), [count] "r"(count), NEAP_RSEQ_INPUTS
+               : "cc", "memory");
   return pushed;
 }
 
-inline size_t PopMany(size_t offset, void** blocks, size_t count) {
-  uintptr_t header, top, block;
+inline size_t PopMany(size_t header, void** blocks, size_t count) {
+  uintptr_t row, slot, slots, block;
   size_t popped;
   asm volatile(NEAP_RSEQ_BEGIN
-               "addq %[caches], %[header]\n\t"
-               "movq (%[header],%[offset]), %[top]\n\t"
+               "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
+               "movq %c[slots](%[row]), %[at]\n\t"
                "xorl %k[popped], %k[popped]\n"
-               "5: movq -8(%[top]), %[block]\n\t"
+               "5: movq (%[at],%[slot],8), %[block]\n\t"
                "testq %[block], %[block]\n\t"
                "jle 6f\n\t"
                "movq %[block], (%[blocks],%[popped],8)\n\t"
-               "subq $8, %[top]\n\t"
+               "subl $2, %k[slot]\n\t"
                "addq $1, %[popped]\n\t"
                "cmpq %[count], %[popped]\n\t"
                "jb 5b\n"
                "6: testq %[popped], %[popped]\n\t"
                "jz 2f\n\t"
-               "movq %[top], (%[header],%[offset])\n"
+               "movl %k[slot], %c[push](%[row],%[offset])\n"
                "2:\n\t"
-               : [header] "=&r"(header), [top] "=&r"(top), [block] "=&r"(block), [popped] "=&r"(popped)
-               : [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches), [offset] "r"(offset),
-                 [blocks] "r"(blocks), [count] "r"(count), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift)
+               : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [block] "=&r"(block), [popped] "=&r"(popped)
+               : [blocks] "r"(blocks), [count] "r"(count), NEAP_RSEQ_INPUTS
                : "cc", "memory");
   return popped;
 }
 
 // Two operands in memory instead of a third register and a load.
-inline bool StartsBlock(const Span* span, const void* block) {
+inline bool StartsBlock(size_t header, const void* block) {
   uint32_t remainder;
   asm goto volatile(
       "movzwl %w[block], %[remainder]\n\t"
@@ -124,7 +187,7 @@ inline bool StartsBlock(const Span* span, const void* block) {
       "cmpl %[magic], %[remainder]\n\t"
       "jae %l[inside]"
       : [remainder] "=&r"(remainder)
-      : [block] "r"(block), [magic] "m"(span->magic)
+      : [block] "r"(block), [magic] "m"(kMagicOfHeader[header])
       : "cc"
       : inside);
   return true;
@@ -132,6 +195,7 @@ inside:
   return false;
 }
 
+#undef NEAP_RSEQ_INPUTS
 #undef NEAP_RSEQ_BEGIN
 
 }  // namespace neap::arch

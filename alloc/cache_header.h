@@ -4,30 +4,49 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <array>
+
 #include "alloc/size_classes.h"
 
 namespace neap {
 
-struct Span;
-
-// A stack of blocks. The slot below the first is always null, so that an empty stack pops null.
-// Owned by the CPU: only a thread running on it, inside a restartable sequence, moves `top`. Whoever holds the cache's
-// lock may write `end` and may set the top bit of slots (kStopped): both make a sequence fail, neither makes it lose a
-// block (alloc/DESIGN.md, "Emptying a CPU's cache from outside").
+// Two stacks of blocks, one that malloc empties and one that free fills; they change places when the first is empty. So
+// malloc does not wait for what the free before it has stored (alloc/DESIGN.md, "What a pair waits for").
+//
+// Both are numbers of slots, of which every other one is a stack's own: `pop` and `push` are the slots of the newest
+// blocks, and the slots below the oldest ones are always null, so that an empty stack pops null. All zero is a header
+// without slots: slot 0 is null, and no room is left.
+//
+// Owned by the CPU: only a thread running on it, inside a restartable sequence, moves `pop` and `push`. Whoever holds
+// the cache's lock may write `end` and may set the top bit of slots (kStopped): both make a sequence fail, neither
+// makes it lose a block (alloc/DESIGN.md, "Emptying a CPU's cache from outside").
 struct CacheHeader {
-  void** top;  // behind the newest block
-  void** end;  // Push fails when top == end; null while the cache is stopped
+  uint32_t pop;
+  uint32_t push;
+  uint32_t end;       // Push fails when push >= end; 0 while the cache is stopped
+  uint32_t swap_end;  // they change places for the sake of free when pop < swap_end
 };
 static_assert(sizeof(CacheHeader) == 16);
+inline constexpr uint32_t kCacheStacks = 2;
 
 inline constexpr uintptr_t kStopped = uintptr_t{1} << 63;
 
-// The headers of a CPU lie kCpuStride bytes behind those of the CPU before; that of class c at HeaderOffset(c). Header
-// 0 belongs to no class and is always empty: it is where a request of size 0 leads.
-inline constexpr size_t kCpuShift = 11;
-inline constexpr size_t kCpuStride = size_t{1} << kCpuShift;
-constexpr size_t HeaderOffset(size_t size_class) { return (size_class + 1) * sizeof(CacheHeader); }
-static_assert(HeaderOffset(kCachedClasses) <= kCpuStride);
+// What a CPU has. The headers of class c are number HeaderOf(c); number 0 belongs to no class and is always empty: it
+// is where a request of size 0 leads, and the entry of the page map of all that free must look at more closely.
+constexpr size_t HeaderOf(size_t size_class) { return size_class + 1; }
+struct CpuRow {
+  CacheHeader headers[HeaderOf(kCachedClasses)];
+  void** slots;  // of all its classes; two that are null while it has none
+};
+inline constexpr size_t kCpuShift = 11;  // rows lie so far apart
+static_assert(sizeof(CpuRow) <= size_t{1} << kCpuShift);
+
+// Of the headers' classes (size_classes.h).
+inline constexpr std::array<uint32_t, HeaderOf(kCachedClasses)> kMagicOfHeader = [] {
+  std::array<uint32_t, HeaderOf(kCachedClasses)> magic{};
+  for (size_t c = 0; c < kCachedClasses; ++c) magic[HeaderOf(c)] = kSizeClasses[c].magic;
+  return magic;
+}();
 
 // The offsets of struct rseq, from the kernel's ABI.
 inline constexpr ptrdiff_t kRseqCpuId = 4;
@@ -43,10 +62,10 @@ namespace hot {
 extern size_t fast_limit;    // sizes below take the hit path: kSmallMax + 1, or 0 (not started; scopes; hardened)
 extern ptrdiff_t rseq_area;  // thread pointer to struct rseq, or to what stands in for it (cpu_cache.cc)
 extern ptrdiff_t rseq_cpu;   // thread pointer to the number that picks the cache: cpu_id, or mm_cid where there is one
-extern uintptr_t caches;     // cache number 0
+extern uintptr_t caches;     // the row of cache number 0
 extern uintptr_t window;     // page_map.h
 extern size_t granules;      // page_map.h
-extern Span** map;           // page_map.h
+extern uintptr_t* map;       // page_map.h
 
 }  // namespace hot
 #pragma GCC visibility pop

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "alloc/arena.h"
 #include "alloc/fast_path.h"
@@ -26,21 +27,55 @@ constexpr size_t kMaxFlush = 256;
 constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
 constexpr size_t kFirstLocked = 1;    // of the caches in locked mode; number 0 stays closed
 
-// Where the slots of each class begin, in slots; one more before each stack for the null below it.
-constexpr size_t SlotOffset(size_t size_class) {
-  size_t slots = 0;
-  for (size_t c = 0; c < size_class; ++c) slots += kSizeClasses[c].cache_slots + 1u;
-  return slots;
-}
-constexpr auto kSlotOffsets = [] {
-  std::array<uint32_t, kCachedClasses + 1> offsets{};
-  for (size_t c = 0; c <= kCachedClasses; ++c) offsets[c] = static_cast<uint32_t>(SlotOffset(c));
-  return offsets;
-}();
-constexpr size_t kSlotBytes = (kSlotOffsets[kCachedClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
+// Malloc's hit path ends at kSmallMax. Larger blocks have one stack, the one that free fills, whose newest block is the
+// likeliest to be in the processor's caches still.
+constexpr size_t StacksOf(size_t size_class) { return size_class < kFineClasses ? kCacheStacks : 1; }
 
-// A null for the stacks that have no slots yet.
-constinit void* g_no_slots[1] = {nullptr};
+constexpr size_t MostSlots(size_t size_class) { return kSizeClasses[size_class].cache_slots / StacksOf(size_class); }
+
+// The number of the slot below a class's first stack, which is always null; that below the second one follows.
+constexpr auto kBottom = [] {
+  std::array<uint32_t, kCachedClasses + 1> bottom{};
+  for (size_t c = 0; c < kCachedClasses; ++c) {
+    bottom[c + 1] = bottom[c] + static_cast<uint32_t>(kCacheStacks * (MostSlots(c) + 1));
+  }
+  return bottom;
+}();
+static_assert(kBottom[kCachedClasses] <= UINT16_MAX);
+constexpr size_t kSlotBytes = (kBottom[kCachedClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
+
+// The nulls of CPUs that have no slots yet.
+constinit void* g_no_slots[kCacheStacks] = {};
+
+// A header's two stacks, read at one moment: how many blocks they hold, and which slots those are.
+class Heights {
+ public:
+  Heights(size_t size_class, uint64_t tops) : bottom_(kBottom[size_class]) {
+    for (const auto slot : {static_cast<uint32_t>(tops), static_cast<uint32_t>(tops >> 32)}) {
+      // Racing with a first Open the header may be zero still.
+      if (slot >= bottom_) top_[(slot - bottom_) % kCacheStacks] = slot;
+    }
+  }
+  size_t Blocks() const {
+    size_t blocks = 0;
+    for (size_t stack = 0; stack < kCacheStacks; ++stack) {
+      if (top_[stack] != 0) blocks += (top_[stack] - bottom_) / kCacheStacks;
+    }
+    return blocks;
+  }
+  template <class F>
+  void ForEachSlot(F f) const {
+    for (size_t stack = 0; stack < kCacheStacks; ++stack) {
+      for (uint32_t slot = bottom_ + static_cast<uint32_t>(stack + kCacheStacks); slot <= top_[stack];
+           slot += kCacheStacks)
+        f(slot);
+    }
+  }
+
+ private:
+  uint32_t bottom_;
+  uint32_t top_[kCacheStacks] = {};
+};
 
 // Stands in for the kernel's struct rseq in locked mode: the hit paths find the closed cache, number 0.
 struct StandIn {
@@ -70,21 +105,29 @@ std::atomic<uint32_t>& NumberOfThread() {
 }  // namespace
 
 struct CpuCaches::Cache {
-  Mutex lock;                                // all but the headers' `top` and the slots
-  uint32_t widened;                          // bytes of capacity beyond one batch of each class
-  void** slots;                              // null: never used
-  bool tops_in_place;                        // every sequence sees the headers' `top` in the slots
-  uint16_t capacity[kCachedClasses];         // in slots; 0: closed
-  uint16_t height_at_drain[kCachedClasses];  // how many blocks it held when Drain last looked
+  Mutex lock;                              // all but the headers' `pop` and `push` and the slots
+  uint32_t widened;                        // bytes of capacity beyond one batch of each stack
+  void** slots;                            // null: never used
+  bool numbered;                           // the headers' `pop` and `push` are of the slots
+  bool tops_in_place;                      // and every sequence sees them so
+  uint16_t capacity[kCachedClasses];       // of each stack; 0: closed
+  uint32_t tops_at_drain[kCachedClasses];  // as they were when Drain last looked
 
   uint64_t counted[(kSlotBytes / kPageSize + 63) / 64];  // bit per page of the slots: in the ledger
 
-  void** Bottom(size_t c) const { return slots + kSlotOffsets[c] + 1; }
+  uint32_t End(size_t c) const { return static_cast<uint32_t>(kBottom[c] + kCacheStacks * capacity[c]); }
 
-  // The pages that the class's stack reaches are resident from now on.
+  // Lets Push in.
+  void SetEnd(CacheHeader& header, size_t c) const {
+    const uint32_t quarter = capacity[c] / 2;
+    Atomic(header.swap_end).store(End(c) - kCacheStacks * quarter, std::memory_order_relaxed);
+    Atomic(header.end).store(End(c), std::memory_order_release);
+  }
+
+  // The pages that the class's stacks reach are resident from now on.
   void CountSlots(size_t c) {
-    const size_t last = (kSlotOffsets[c] + capacity[c]) * sizeof(void*) >> kPageShift;
-    for (size_t page = kSlotOffsets[c] * sizeof(void*) >> kPageShift; page <= last; ++page) {
+    const size_t last = (End(c) + 1) * sizeof(void*) >> kPageShift;
+    for (size_t page = kBottom[c] * sizeof(void*) >> kPageShift; page <= last; ++page) {
       const uint64_t bit = uint64_t{1} << page % 64;
       if ((counted[page / 64] & bit) != 0) continue;
       counted[page / 64] |= bit;
@@ -95,9 +138,20 @@ struct CpuCaches::Cache {
 
 constinit CpuCaches::Cache* CpuCaches::caches_ = nullptr;
 
-CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
-  return *reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift) + HeaderOffset(size_class));
+namespace {
+
+// A header's `pop` and, above it, its `push`.
+std::atomic<uint64_t>& Tops(CacheHeader& header) { return reinterpret_cast<std::atomic<uint64_t>&>(header); }
+
+// Nothing pops or pushes.
+void Empty(CacheHeader& header, size_t size_class) {
+  const uint64_t bottom = kBottom[size_class];
+  Tops(header).store(bottom | (bottom + 1) << 32, std::memory_order_relaxed);
 }
+
+}  // namespace
+
+CpuRow& CpuCaches::Row(size_t number) { return *reinterpret_cast<CpuRow*>(hot::caches + (number << kCpuShift)); }
 
 size_t CpuCaches::CurrentNumber() {
   if (g_restartable) return NumberOfThread().load(std::memory_order_relaxed);
@@ -114,7 +168,7 @@ bool CpuCaches::Start() {
   g_count = static_cast<size_t>(Os::PossibleCpus());
   if (!g_restartable) g_count = kFirstLocked + static_cast<size_t>(Os::AllowedCpus());
 
-  const size_t header_bytes = ((g_count + 1) * kCpuStride + kPageSize - 1) & ~(kPageSize - 1);
+  const size_t header_bytes = (((g_count + 1) << kCpuShift) + kPageSize - 1) & ~(kPageSize - 1);
   const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
   void* headers = Os::Map(nullptr, header_bytes);
   void* caches = Os::Map(nullptr, cache_bytes);
@@ -126,11 +180,7 @@ bool CpuCaches::Start() {
   Metadata::Count(static_cast<ptrdiff_t>(header_bytes + cache_bytes));
   caches_ = static_cast<Cache*>(caches);
   hot::caches = reinterpret_cast<uintptr_t>(headers);
-  for (size_t number = 0; number <= g_count; ++number) {
-    // Header 0 is that of no class.
-    auto* row = reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift));
-    for (size_t i = 0; i <= kCachedClasses; ++i) row[i].top = g_no_slots + 1;
-  }
+  for (size_t number = 0; number <= g_count; ++number) Row(number).slots = g_no_slots;
   if (g_restartable) {
     hot::rseq_area = rseq;
     // A concurrency id is tied to no node.
@@ -155,20 +205,22 @@ void CpuCaches::Open(size_t size_class) {
   if (cache.slots == nullptr) {
     cache.slots = static_cast<void**>(Os::Map(nullptr, kSlotBytes));
     if (cache.slots == nullptr) return;
-    // While closed nobody else writes top.
-    for (size_t c = 0; c < kCachedClasses; ++c) {
-      Atomic(Header(number, c).top).store(cache.Bottom(c), std::memory_order_relaxed);
-    }
+    Atomic(Row(number).slots).store(cache.slots, std::memory_order_relaxed);
+  }
+  if (!cache.numbered) {
+    // A sequence that is under way may have read the slots of before, in which only number 0 is.
+    if (g_restartable && Os::FenceRseq() != 0) return;
+    for (size_t c = 0; c < kCachedClasses; ++c) Empty(Header(number, c), c);
+    cache.numbered = true;
   }
   if (!cache.tops_in_place) {
-    // A Push that is under way may have read the top of before, below which no end may come to lie.
+    // A Push that is under way may have read the number of before, below which no end may come to lie.
     if (g_restartable && Os::FenceRseq() != 0) return;
     cache.tops_in_place = true;
   }
   cache.capacity[size_class] = kSizeClasses[size_class].batch;
   cache.CountSlots(size_class);
-  Atomic(Header(number, size_class).end)
-      .store(cache.Bottom(size_class) + cache.capacity[size_class], std::memory_order_release);
+  cache.SetEnd(Header(number, size_class), size_class);
 }
 
 size_t CpuCaches::Widen(size_t size_class) {
@@ -178,55 +230,66 @@ size_t CpuCaches::Widen(size_t size_class) {
   const SizeClass& row = kSizeClasses[size_class];
   MutexLock lock(cache.lock);
   const size_t capacity = cache.capacity[size_class];
-  if (capacity == 0 || capacity == row.cache_slots) return capacity;
-  const size_t wider = capacity * 2 < row.cache_slots ? capacity * 2 : row.cache_slots;
-  const size_t bytes = (wider - capacity) * row.size;
+  if (capacity == 0 || capacity == MostSlots(size_class)) return capacity;
+  const size_t wider = std::min(capacity * 2, MostSlots(size_class));
+  const size_t bytes = StacksOf(size_class) * (wider - capacity) * row.size;
   if (cache.widened + bytes > kBudget) return capacity;
   cache.widened += static_cast<uint32_t>(bytes);
   cache.capacity[size_class] = static_cast<uint16_t>(wider);
   cache.CountSlots(size_class);
-  Atomic(Header(number, size_class).end).store(cache.Bottom(size_class) + wider, std::memory_order_release);
+  cache.SetEnd(Header(number, size_class), size_class);
   return wider;
 }
 
 // ---- Blocks.
 
 void* CpuCaches::Pop(size_t size_class) {
-  void* block;
-  const bool popped = g_restartable ? arch::Pop(HeaderOffset(size_class), block) : PopMany(size_class, &block, 1) == 1;
+  const size_t header = HeaderOf(size_class);
+  void *block, *next;
+  bool popped;
+  if (!g_restartable)
+    popped = PopMany(size_class, &block, 1) == 1;
+  else if (StacksOf(size_class) == 1)
+    popped = arch::PopPushed(header, block);
+  else
+    popped = arch::Pop(header, block) || arch::PopOther(header, block, next);
   return popped ? block : nullptr;
 }
 
 bool CpuCaches::Push(size_t size_class, void* block) {
   if (!g_restartable) return PushMany(size_class, &block, 1) == 1;
-  const uintptr_t first = hot::caches + HeaderOffset(size_class);
-  return arch::Push(first, block);
+  const size_t header = HeaderOf(size_class);
+  return arch::Push(header, block) || (StacksOf(size_class) > 1 && arch::PushOther(header, block));
 }
 
+// Without restartable sequences one stack does, the one that free fills.
 size_t CpuCaches::PopMany(size_t size_class, void** blocks, size_t count) {
-  if (g_restartable) return arch::PopMany(HeaderOffset(size_class), blocks, count);
+  if (g_restartable) return arch::PopMany(HeaderOf(size_class), blocks, count);
   const size_t number = CurrentNumber();
   if (!caches_[number].lock.TryLock()) return 0;
-  CacheHeader& header = Header(number, size_class);
+  void** slots = Row(number).slots;
+  uint32_t& newest = Header(number, size_class).push;
   size_t popped = 0;
-  while (popped < count && header.top[-1] != nullptr) blocks[popped++] = *--header.top;
+  for (; popped < count && slots[newest] != nullptr; newest -= kCacheStacks) {
+    blocks[popped++] = slots[newest];
+  }
   caches_[number].lock.Unlock();
   return popped;
 }
 
 size_t CpuCaches::PushMany(size_t size_class, void* const* blocks, size_t count) {
-  if (g_restartable) {
-    const uintptr_t first = hot::caches + HeaderOffset(size_class);
-    return arch::PushMany(first, blocks, count);
-  }
+  if (g_restartable) return arch::PushMany(HeaderOf(size_class), blocks, count);
   const size_t number = CurrentNumber();
   if (!caches_[number].lock.TryLock()) return 0;
+  void** slots = Row(number).slots;
   CacheHeader& header = Header(number, size_class);
   size_t pushed = 0;
-  if (header.top < header.end) {
-    const size_t room = static_cast<size_t>(header.end - header.top);
-    pushed = count < room ? count : room;
-    for (size_t i = pushed; i > 0; --i) *header.top++ = blocks[i - 1];
+  if (header.push < header.end) {
+    pushed = std::min<size_t>(count, (header.end - header.push + 1) / kCacheStacks);
+    for (size_t i = pushed; i > 0; --i) {
+      header.push += kCacheStacks;
+      slots[header.push] = blocks[i - 1];
+    }
   }
   caches_[number].lock.Unlock();
   return pushed;
@@ -256,7 +319,7 @@ void* CpuCaches::Refill(size_t size_class) {
   const size_t count = TakeFromSlabs(size_class, blocks, kSizeClasses[size_class].batch);
   if (count <= 1) return count == 0 ? nullptr : blocks[0];
   // Marked like blocks that were freed: a stray pointer to one is noticed.
-  for (size_t i = 1; i < count; ++i) SetMark(blocks[i], PageMap::Find(blocks[i]));
+  for (size_t i = 1; i < count; ++i) SetMark(blocks[i], EntryOf(PageMap::Find(blocks[i]), 0));
   size_t kept = 1 + PushMany(size_class, blocks + 1, count - 1);
   if (kept == 1) {
     Open(size_class);
@@ -264,6 +327,13 @@ void* CpuCaches::Refill(size_t size_class) {
   }
   if (kept < count) SlabPool::Put(blocks + kept, count - kept);
   return blocks[0];
+}
+
+void CpuCaches::Fill(size_t size_class) {
+  void* block = Refill(size_class);
+  if (block == nullptr) return;
+  SetMark(block, EntryOf(PageMap::Find(block), 0));
+  if (!Push(size_class, block)) Flush(size_class, block);
 }
 
 void CpuCaches::Flush(size_t size_class, void* block) {
@@ -283,30 +353,29 @@ void CpuCaches::Flush(size_t size_class, void* block) {
 // ---- Emptying from outside.
 
 // The cache is stopped: its blocks are the caller's. The slots stay marked until they are pushed over: a Pop that is
-// under way may have read the old top.
-void CpuCaches::Close(size_t number, size_t size_class) {
+// under way may have read the old number.
+size_t CpuCaches::Close(size_t number, size_t size_class) {
   Cache& cache = caches_[number];
   CacheHeader& header = Header(number, size_class);
-  void** bottom = cache.Bottom(size_class);
-  const size_t height = static_cast<size_t>(Atomic(header.top).load(std::memory_order_acquire) - bottom);
-  Atomic(header.top).store(bottom, std::memory_order_relaxed);
+  const Heights heights(size_class, Tops(header).load(std::memory_order_acquire));
+  Empty(header, size_class);
   const SizeClass& row = kSizeClasses[size_class];
-  cache.widened -= static_cast<uint32_t>((cache.capacity[size_class] - row.batch) * row.size);
+  cache.widened -= static_cast<uint32_t>(StacksOf(size_class) * (cache.capacity[size_class] - row.batch) * row.size);
   cache.capacity[size_class] = 0;
   cache.tops_in_place = false;
   void* blocks[kMaxBatch];
-  for (size_t done = 0; done < height;) {
-    size_t count = 0;
-    for (; count < kMaxBatch && done < height; ++count, ++done) {
-      blocks[count] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(bottom[done]) & ~kStopped);
-    }
-    SlabPool::Put(blocks, count);
-  }
+  size_t count = 0;
+  heights.ForEachSlot([&](uint32_t slot) {
+    blocks[count++] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(cache.slots[slot]) & ~kStopped);
+    if (count == kMaxBatch) SlabPool::Put(blocks, std::exchange(count, 0));
+  });
+  SlabPool::Put(blocks, count);
+  return heights.Blocks() * row.size;
 }
 
 // The caller holds the lock of every cache.
 size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
-  // Those to be emptied, by cache and class: their `end` is null and their capacity is not 0.
+  // Those to be emptied, by cache and class: their `end` is 0 and their capacity is not.
   size_t chosen = 0;
   auto for_each = [&](auto&& visit) {
     for (size_t number = 0; number < g_count; ++number) {
@@ -319,28 +388,28 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
   };
   for_each([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
     if (which == Which::kClass && c != only_class) return;
-    const auto height = static_cast<uint16_t>(Atomic(header.top).load(std::memory_order_relaxed) - cache.Bottom(c));
-    const bool idle = height == cache.height_at_drain[c];
-    cache.height_at_drain[c] = height;
+    const uint64_t now = Tops(header).load(std::memory_order_relaxed);
+    const auto tops = static_cast<uint32_t>(now | now >> 16);
+    const bool idle = tops == cache.tops_at_drain[c];
+    cache.tops_at_drain[c] = tops;
     if (which == Which::kIdle && !idle) return;
-    Atomic(header.end).store(nullptr, std::memory_order_relaxed);
+    Atomic(header.end).store(0, std::memory_order_relaxed);
     ++chosen;
   });
   if (chosen == 0) return 0;
 
   auto for_each_chosen = [&](auto&& visit) {
     for_each([&](size_t number, Cache& cache, size_t c, CacheHeader& header) {
-      if (Atomic(header.end).load(std::memory_order_relaxed) == nullptr) visit(number, cache, c, header);
+      if (Atomic(header.end).load(std::memory_order_relaxed) == 0) visit(number, cache, c, header);
     });
   };
   auto mark = [&](bool stopped) {
     for_each_chosen([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
-      void** top = Atomic(header.top).load(std::memory_order_acquire);
-      for (void** slot = cache.Bottom(c); slot < top; ++slot) {
-        const uintptr_t block = reinterpret_cast<uintptr_t>(*slot);
-        Atomic(*slot).store(reinterpret_cast<void*>(stopped ? block | kStopped : block & ~kStopped),
-                            std::memory_order_relaxed);
-      }
+      Heights(c, Tops(header).load(std::memory_order_acquire)).ForEachSlot([&](uint32_t slot) {
+        const uintptr_t block = reinterpret_cast<uintptr_t>(cache.slots[slot]);
+        Atomic(cache.slots[slot])
+            .store(reinterpret_cast<void*>(stopped ? block | kStopped : block & ~kStopped), std::memory_order_relaxed);
+      });
     });
   };
   bool fenced = !g_restartable || Os::FenceRseq() == 0;
@@ -351,13 +420,10 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
   }
   size_t bytes = 0;
   for_each_chosen([&](size_t number, Cache& cache, size_t c, CacheHeader& header) {
-    if (fenced) {
-      void** top = Atomic(header.top).load(std::memory_order_relaxed);
-      bytes += static_cast<size_t>(top - cache.Bottom(c)) * kSizeClasses[c].size;
-      Close(number, c);
-    } else {
-      Atomic(header.end).store(cache.Bottom(c) + cache.capacity[c], std::memory_order_release);
-    }
+    if (fenced)
+      bytes += Close(number, c);
+    else
+      cache.SetEnd(header, c);
   });
   return bytes;
 }
@@ -372,12 +438,8 @@ size_t CpuCaches::Drain(Which which, size_t size_class) {
 size_t CpuCaches::CachedBytes(size_t size_class) {
   size_t blocks = 0;
   for (size_t number = 0; number < g_count; ++number) {
-    const Cache& cache = caches_[number];
-    if (cache.slots == nullptr) continue;
-    // Racing with a drain that closes it, top is at the bottom; racing with Open, at g_no_slots.
-    const ptrdiff_t height =
-        Atomic(Header(number, size_class).top).load(std::memory_order_relaxed) - cache.Bottom(size_class);
-    if (height > 0 && height <= kSizeClasses[size_class].cache_slots) blocks += static_cast<size_t>(height);
+    const uint64_t tops = Tops(Header(number, size_class)).load(std::memory_order_relaxed);
+    blocks += Heights(size_class, tops).Blocks();
   }
   return blocks * kSizeClasses[size_class].size;
 }

@@ -22,6 +22,8 @@ class CpuCaches {
 
   // A block of the class for the caller, and some more into the cache. Null if there is no memory.
   static void* Refill(size_t size_class);
+  // Some blocks into the cache.
+  static void Fill(size_t size_class);
   // A block of a class that has no caches.
   static void* TakeUncached(size_t size_class);
   // The class's cache was full: takes the block and some of the cached ones back to the slabs.
@@ -55,11 +57,12 @@ class CpuCaches {
  private:
   struct Cache;
   static Cache* caches_;
-  static CacheHeader& Header(size_t number, size_t size_class);
+  static CpuRow& Row(size_t number);
+  static CacheHeader& Header(size_t number, size_t size_class) { return Row(number).headers[HeaderOf(size_class)]; }
   static size_t CurrentNumber();
   static void Open(size_t size_class);
-  static size_t Widen(size_t size_class);  // the capacity after it
-  static void Close(size_t number, size_t size_class);
+  static size_t Widen(size_t size_class);                 // the capacity after it
+  static size_t Close(size_t number, size_t size_class);  // bytes
   static size_t DrainLocked(Which which, size_t size_class);
 };
 

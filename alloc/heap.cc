@@ -51,7 +51,7 @@ void* AllocateFromClass(size_t size_class, size_t size) {
     if (size_class >= kCachedClasses) return CpuCaches::TakeUncached(size_class);
     block = CpuCaches::Refill(size_class);
   }
-  if (block != nullptr) SetMark(block, nullptr);
+  if (block != nullptr) SetMark(block, 0);
   return block;
 }
 
@@ -62,12 +62,20 @@ void PushOrFlush(void* block, size_t size_class) {
 // Into the running CPU's cache where that CPU is of the block's node; otherwise back to the slab at once.
 void FreeToRoot(void* block, Slab* slab) {
   if (slab->size_class < kCachedClasses && slab->node == RootHeap::CurrentNode()) {
-    SetMark(block, slab);
+    SetMark(block, EntryOf(slab, 0));
     PushOrFlush(block, slab->size_class);
     return;
   }
   SlabPool::Put(&block, 1);
   Releaser::Poke();
+}
+
+bool IsMark(uintptr_t word, const Span* span) {
+  return SpanOf(word) == span && (word & (kSpanAlignment - 1)) == kSpanTag;
+}
+
+uintptr_t FirstWord(const void* block) {
+  return __atomic_load_n(static_cast<const MarkWord*>(block), __ATOMIC_ACQUIRE);
 }
 
 // Whether the block is in its slab or in a CPU's cache. The mark may be one that the program has copied: then the
@@ -78,7 +86,8 @@ bool IsFree(const Slab* slab, const void* block, size_t index) {
            (__atomic_load_n(&slab->free_bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1) != 0;
   };
   if (in_slab()) return true;
-  if (slab->size_class >= kCachedClasses || !slab->pool->arena()->IsRoot() || !HasMark(block, slab)) return false;
+  if (slab->size_class >= kCachedClasses || !slab->pool->arena()->IsRoot()) return false;
+  if (!IsMark(FirstWord(block), slab)) return false;
   CpuCaches::Drain(CpuCaches::Which::kClass, slab->size_class);
   return in_slab();
 }
@@ -89,12 +98,6 @@ void CheckLive(const Slab* slab, const void* block) {
   const size_t index = BlockAt(row, OffsetIn(slab, block));
   if (index == row.blocks) Misuse::NotABlock(block);
   if (IsFree(slab, block, index)) Misuse::DoubleFree(block, row.size);
-}
-
-// Of a slab of one granule. BlockAt without what that needs for longer ones: this is as good as a hit path.
-bool StartsBlock(const SizeClass& row, const void* block) {
-  const uint64_t product = (reinterpret_cast<uintptr_t>(block) % kGranuleSize) * row.magic;
-  return static_cast<uint32_t>(product) < row.magic && product >> 32 < row.blocks;
 }
 
 bool IsStart(const LargeSpan* span, const void* block) { return reinterpret_cast<uintptr_t>(block) == span->start; }
@@ -215,6 +218,12 @@ void* ReallocateGuarded(void* block, Span* span, size_t size) {
   return moved;
 }
 
+[[gnu::noinline]] void FreeWithCare(void* block) {
+  const Releaser::Caller caller(__builtin_return_address(0));
+  if (Hardened::On()) return FreeGuarded(block);
+  FreeBlock(block);
+}
+
 }  // namespace
 
 bool StartHeap() { return g_started.load(std::memory_order_acquire) || Start(); }
@@ -228,36 +237,33 @@ void* AllocateIn(Arena& arena, size_t size, size_t alignment) {
   return Hardened::On() ? AllocateGuarded(arena, size, alignment, false) : AllocateBlock(arena, size, alignment, false);
 }
 
-// These three are reached by jumps from free, so that the address they return to is the program's.
-[[gnu::noinline]] static void FreeWithCare(void* block) {
-  const Releaser::Caller caller(__builtin_return_address(0));
-  if (Hardened::On()) return FreeGuarded(block);
-  FreeBlock(block);
-}
-
-// Of a slab with pages given back, or with a sampled block: what has a mark, or may have lost it, needs care; of all
-// others the first word tells as much as in the hit path. It is read before what may have made it zero.
+// Those that open a Releaser::Caller are reached by jumps from free, so that the address they return to is the
+// program's. Of a slab with pages given back, or with a sampled block: what has a mark, or may have lost it, needs
+// care; of all others the first word tells as much as in the hit path. It is read before what may have made it zero.
 void FreeSlow(void* block) {
   if (block == nullptr) return;
   Span* span = PageMap::Find(block);
   const std::atomic_ref<HitPath> hit_path(span->hit_path);
   if (hit_path.load(std::memory_order_relaxed) != HitPath::kNever &&
-      StartsBlock(kSizeClasses[span->size_class], block)) {
-    const Span* mark = __atomic_load_n(static_cast<MarkedBlock*>(block), __ATOMIC_ACQUIRE);
-    const bool may_be_lost = mark == nullptr && hit_path.load(std::memory_order_relaxed) == HitPath::kMarksLost;
-    if (mark != span && !may_be_lost && !Profile::MayHave(block)) {
-      SetMark(block, span);
-      if (arch::Push(span->cache, block)) return;
-      return FreeToFullCache(block, span);
+      BlockAt(kSizeClasses[span->size_class], reinterpret_cast<uintptr_t>(block) % kGranuleSize) !=
+          kSizeClasses[span->size_class].blocks) {
+    const uintptr_t mark = FirstWord(block);
+    const bool may_be_lost = mark == 0 && hit_path.load(std::memory_order_relaxed) == HitPath::kMarksLost;
+    if (!IsMark(mark, span) && !may_be_lost && !Profile::MayHave(block)) {
+      SetMark(block, EntryOf(span, 0));
+      if (arch::Push(HeaderOf(span->size_class), block)) return;
+      return FreeToFullCache(block, span->size_class);
     }
   }
   return FreeWithCare(block);
 }
 
-void FreeToFullCache(void* block, Span* span) {
+void FreeToFullCache(void* block, size_t size_class) {
   const Releaser::Caller caller(__builtin_return_address(0));
-  PushOrFlush(block, span->size_class);
+  PushOrFlush(block, size_class);
 }
+
+void FillCache(size_t size) { CpuCaches::Fill(ClassOf(size)); }
 
 void* Allocate(size_t size) { return FastAllocate(size); }
 
@@ -274,8 +280,14 @@ void* AllocateZeroed(size_t size) {
 }
 
 void* AllocateAligned(size_t size, size_t alignment) {
+  if (HotLoad(hot::fast_limit) != 0) {
+    const size_t size_class = AlignedClassOf(size, alignment);
+    if (void* block = size_class < kCachedClasses ? CpuCaches::Pop(size_class) : nullptr) {
+      SetMark(block, 0);
+      return block;
+    }
+  }
   if (!StartHeap()) return nullptr;
-  // Where the size of a class is a multiple of the alignment its blocks are.
   if (size != 0 && size <= kSmallMax && alignment <= kSmallMax && !Hardened::On()) {
     return FastAllocate((size + alignment - 1) & ~(alignment - 1));
   }

@@ -19,11 +19,11 @@ NEAP_HOT ptrdiff_t rseq_cpu = 0;
 NEAP_HOT uintptr_t caches = 0;
 NEAP_HOT uintptr_t window = 0;
 NEAP_HOT size_t granules = 0;
-NEAP_HOT Span** map = nullptr;
+NEAP_HOT uintptr_t* map = nullptr;
 }  // namespace hot
 #undef NEAP_HOT
 
-constinit Span PageMap::no_span = {};
+alignas(kSpanAlignment) constinit Span PageMap::no_span = {};
 constinit GranuleInfo* PageMap::info_ = nullptr;
 
 namespace {
@@ -62,8 +62,8 @@ bool PageMap::Start() {
     hot::window = base;
     g_window_granules = (size_t{1} << place.bits) >> kGranuleShift;
     const uintptr_t tables = base + (size_t{1} << place.bits);
-    hot::map = reinterpret_cast<Span**>(tables);
-    info_ = reinterpret_cast<GranuleInfo*>(tables + g_window_granules * sizeof(Span*));
+    hot::map = reinterpret_cast<uintptr_t*>(tables);
+    info_ = reinterpret_cast<GranuleInfo*>(tables + g_window_granules * sizeof(uintptr_t));
     return true;
   }
   return false;
@@ -71,16 +71,16 @@ bool PageMap::Start() {
 
 bool PageMap::CoverTables(size_t granules) {
   while (g_tables < granules) {
-    if (Os::Map(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(Span*), kTableStep) == nullptr) return false;
+    if (Os::Map(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(uintptr_t), kTableStep) == nullptr) return false;
     if (Os::Map(reinterpret_cast<char*>(info_) + g_tables * sizeof(GranuleInfo), kTableStep) == nullptr) {
-      Os::Unmap(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(Span*), kTableStep);
+      Os::Unmap(reinterpret_cast<char*>(hot::map) + g_tables * sizeof(uintptr_t), kTableStep);
       return false;
     }
-    g_tables += kTableStep / sizeof(Span*);
+    g_tables += kTableStep / sizeof(uintptr_t);
   }
   return true;
 }
-static_assert(sizeof(GranuleInfo) == sizeof(Span*));
+static_assert(sizeof(GranuleInfo) == sizeof(uintptr_t));
 
 size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
   MutexLock lock(g_lock);
@@ -113,7 +113,7 @@ size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
       void* probe = Os::Map(nullptr, wanted << kGranuleShift);
       if (probe == nullptr) return kNone;
       Os::Unmap(probe, wanted << kGranuleShift);
-      Metadata::Count(static_cast<ptrdiff_t>(skipped * sizeof(Span*)));
+      Metadata::Count(static_cast<ptrdiff_t>(skipped * sizeof(uintptr_t)));
       g_end += skipped;
       __atomic_store_n(&hot::granules, g_end, __ATOMIC_RELEASE);
       continue;
@@ -123,7 +123,7 @@ size_t PageMap::Extend(size_t granules, int node, size_t* mapped) {
     const size_t first = g_end;
     g_end += wanted;
     g_mapped.fetch_add(wanted << kGranuleShift, std::memory_order_relaxed);
-    Metadata::Count(static_cast<ptrdiff_t>(wanted * (sizeof(Span*) + sizeof(GranuleInfo))));
+    Metadata::Count(static_cast<ptrdiff_t>(wanted * (sizeof(uintptr_t) + sizeof(GranuleInfo))));
     __atomic_store_n(&hot::granules, g_end, __ATOMIC_RELEASE);
     *mapped = wanted;
     return first;

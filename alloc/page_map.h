@@ -35,10 +35,13 @@ class PageMap {
     if (granule >= __atomic_load_n(&hot::granules, __ATOMIC_RELAXED)) return &no_span;
     return At(granule);
   }
-  static Span* At(size_t granule) { return __atomic_load_n(&hot::map[granule], __ATOMIC_RELAXED); }
-  static void Set(size_t granule, Span* span) { __atomic_store_n(&hot::map[granule], span, __ATOMIC_RELEASE); }
-  static Span* Exchange(size_t granule, Span* span) {
-    return __atomic_exchange_n(&hot::map[granule], span, __ATOMIC_ACQ_REL);
+  static Span* At(size_t granule) { return SpanOf(__atomic_load_n(&hot::map[granule], __ATOMIC_RELAXED)); }
+  // header: of the class of a slab whose blocks free may put straight into a CPU's cache; 0: it has to look closer.
+  static void Set(size_t granule, const Span* span, size_t header = 0) {
+    __atomic_store_n(&hot::map[granule], EntryOf(span, header), __ATOMIC_RELEASE);
+  }
+  static Span* Exchange(size_t granule, const Span* span) {
+    return SpanOf(__atomic_exchange_n(&hot::map[granule], EntryOf(span, 0), __ATOMIC_ACQ_REL));
   }
   static size_t Granules() { return __atomic_load_n(&hot::granules, __ATOMIC_ACQUIRE); }
 
@@ -50,7 +53,7 @@ class PageMap {
   }
   static size_t MappedBytes();
 
-  static Span no_span;
+  alignas(kSpanAlignment) static Span no_span;
 
  private:
   static bool Start();

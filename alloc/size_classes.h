@@ -78,11 +78,16 @@ constexpr std::array<SizeClass, kClasses> MakeTable() {
 
 inline constexpr std::array<SizeClass, kClasses> kSizeClasses = size_class_detail::MakeTable();
 
+// size: above kSmallMax, to kSlabMax.
+constexpr size_t ClassOfMedium(size_t size) {
+  const size_t shift = 63 - static_cast<size_t>(__builtin_clzll(size - 1)) - 3;  // of one step within the doubling
+  return kFineClasses + (shift - 7) * kStepsPerDoubling + ((size - 1) >> shift) - kStepsPerDoubling;
+}
+
 // size: 1 to kSlabMax (0 counts as 1).
 constexpr size_t ClassOf(size_t size) {
   if (size <= kSmallMax) return size == 0 ? 0 : (size - 1) / 16;
-  const size_t shift = 63 - static_cast<size_t>(__builtin_clzll(size - 1)) - 3;  // of one step within the doubling
-  return kFineClasses + (shift - 7) * kStepsPerDoubling + ((size - 1) >> shift) - kStepsPerDoubling;
+  return ClassOfMedium(size);
 }
 
 // Which block of a slab starts at `offset` bytes from its beginning; row.blocks: none.
@@ -113,7 +118,7 @@ constexpr bool TableHolds() {
     const uint64_t error = kSizeClasses[i].magic * size - (uint64_t{1} << 32);
     if (i < kCachedClasses) {
       if (error >= size || kSizeClasses[i].magic <= kGranuleSize + size) return false;
-      if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots) return false;
+      if (kSizeClasses[i].batch > kSizeClasses[i].cache_slots / 2) return false;
     } else {
       if (kSizeClasses[i].blocks * size != kSizeClasses[i].slab_granules * kGranuleSize) return false;
       if (kSizeClasses[i].blocks > kUnits || size % kPageSize != 0) return false;

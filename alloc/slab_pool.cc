@@ -150,8 +150,6 @@ Slab* SlabPool::MakeSlab() {
     Metadata::Delete(slab, ExtraBytes());
     return nullptr;
   }
-  slab->cache = hot::caches + HeaderOffset(size_class_);
-  SetMagic(slab);
   slab->kind = SpanKind::kSlab;
   slab->node = static_cast<uint8_t>(heap_->node());
   slab->size_class = static_cast<uint8_t>(size_class_);
@@ -173,6 +171,7 @@ void SlabPool::Adopt(Slab* slab) {
   Link(slab);
   const size_t first = PageMap::GranuleOf(slab->start);
   for (size_t g = first; g < first + kSizeClasses[size_class_].slab_granules; ++g) PageMap::Set(g, slab);
+  SetHitPath(slab);
 }
 
 void SlabPool::Retire(Slab* slab) {
@@ -205,7 +204,7 @@ bool SlabPool::MakeResident(Slab* slab, uint16_t units) {
   if (slab->released_at != 0) Regret::NoteTaken(count, slab->released_at);
   if ((slab->given_back & fresh) != 0) {
     slab->given_back = static_cast<uint16_t>(slab->given_back & ~fresh);
-    SetMagic(slab);
+    SetHitPath(slab);
   }
   return true;
 }
@@ -438,7 +437,7 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
         // Out of the lists nobody takes a block of it. Closed to the hit path so that a second free of a block whose
         // page has been given back (its mark is gone) is still noticed.
         Unlink(slab);
-        SetMagic(slab);
+        SetHitPath(slab);
         AddUnits(batch, slab, slab->releasing, kSizeClasses[size_class_].unit_bytes);
         taken[count++] = slab;
       }
@@ -464,18 +463,18 @@ size_t SlabPool::Release(uint32_t cutoff_ms, ReleaseBatch& batch) {
   }
 }
 
-void SlabPool::SetMagic(Slab* slab) {
+void SlabPool::SetHitPath(Slab* slab) {
+  if (!hit_path_) return;
   const bool marked = (slab->given_back | slab->releasing) == 0;
-  const bool open = hit_path_ && marked && slab->sampled == 0;
-  __atomic_store_n(&slab->magic, open ? kSizeClasses[size_class_].magic : 0, __ATOMIC_RELAXED);
-  const HitPath hit_path = !hit_path_ ? HitPath::kNever : marked ? HitPath::kMarked : HitPath::kMarksLost;
-  std::atomic_ref(slab->hit_path).store(hit_path, std::memory_order_relaxed);
+  const bool open = marked && slab->sampled == 0;
+  PageMap::Set(PageMap::GranuleOf(slab->start), slab, open ? HeaderOf(size_class_) : 0);
+  std::atomic_ref(slab->hit_path).store(marked ? HitPath::kMarked : HitPath::kMarksLost, std::memory_order_relaxed);
 }
 
 void SlabPool::NoteSampled(Slab* slab, bool more) {
   MutexLock lock(slab->pool->lock_);
   slab->sampled = static_cast<uint16_t>(more ? slab->sampled + 1 : slab->sampled - 1);
-  slab->pool->SetMagic(slab);
+  slab->pool->SetHitPath(slab);
 }
 
 uint32_t SlabPool::PinnedBy(Slab* slab, const void* block) {

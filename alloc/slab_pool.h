@@ -80,7 +80,7 @@ class SlabPool {
   unsigned BucketOf(const Slab* slab) const;
   uint16_t UnitsOf(size_t index) const;
   size_t UnitPages() const { return kSizeClasses[size_class_].unit_bytes / kPageSize; }
-  void SetMagic(Slab* slab);
+  void SetHitPath(Slab* slab);
   size_t ExtraBytes() const;
   size_t ResidentBytes(const Slab* slab) const;
 

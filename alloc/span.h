@@ -23,16 +23,24 @@ enum class SpanKind : uint8_t { kNone, kSlab, kLarge, kFree };
 enum class HitPath : uint8_t { kNever, kMarksLost, kMarked };
 
 struct Span {
-  uintptr_t cache = 0;  // slab: the header of its class in cache number 0
-  // slab: that of its class while a block may go straight into a CPU's cache; 0 wherever free has to look closer: all
-  // other kinds, slabs of bounded arenas, slabs with pages given back, every slab where there are several nodes or
-  // in the hardened mode.
-  uint32_t magic = 0;
   SpanKind kind = SpanKind::kNone;
   uint8_t node = 0;
   uint8_t size_class = 0;
-  HitPath hit_path = HitPath::kNever;  // slab: if not kNever, magic is 0 for pages given back or the profile alone
+  HitPath hit_path = HitPath::kNever;  // slab: if not kNever, its entry names no header for pages given back or the
+                                       // profile alone
 };
+
+// An entry of the page map: a span, whose address leaves room for the number of a header of a CPU's cache above and for
+// a tag below. Freed into a cache, a block begins with it (fast_path.h), so that its lowest byte should be neither 0
+// nor a small number.
+inline constexpr unsigned kHeaderShift = 48;
+inline constexpr uintptr_t kSpanTag = 0x1e;
+inline constexpr size_t kSpanAlignment = 64;  // metadata.h
+inline constexpr uintptr_t kSpanMask = (uintptr_t{1} << kHeaderShift) - kSpanAlignment;
+inline uintptr_t EntryOf(const Span* span, size_t header) {
+  return reinterpret_cast<uintptr_t>(span) | kSpanTag | header << kHeaderShift;
+}
+inline Span* SpanOf(uintptr_t entry) { return reinterpret_cast<Span*>(entry & kSpanMask); }
 
 // Without -mpopcnt the builtin is a call; 16 bits are soon counted.
 constexpr size_t CountBits(uint16_t mask) {

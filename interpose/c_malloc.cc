@@ -81,7 +81,7 @@ void free_aligned_sized(void* block, size_t alignment, size_t size) noexcept {
 
 int posix_memalign(void** result, size_t alignment, size_t size) noexcept {
   if (!IsPowerOfTwo(alignment) || alignment < sizeof(void*)) return EINVAL;
-  void* block = neap::AllocateAligned(size, alignment);
+  void* block = neap::FastAllocateAligned(size, alignment);
   if (block == nullptr) return errno = ENOMEM;  // errno too, as glibc does
   *result = block;
   return 0;
@@ -89,7 +89,7 @@ int posix_memalign(void** result, size_t alignment, size_t size) noexcept {
 
 void* aligned_alloc(size_t alignment, size_t size) noexcept {
   if (!IsPowerOfTwo(alignment)) return Fail(EINVAL);
-  return OrNoMemory(neap::AllocateAligned(size, alignment));
+  return OrNoMemory(neap::FastAllocateAligned(size, alignment));
 }
 
 // Takes any alignment, as glibc does, and rounds it up to a power of two, where there is one.

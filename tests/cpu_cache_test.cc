@@ -13,6 +13,7 @@
 
 #include "alloc/arena.h"
 #include "alloc/heap.h"
+#include "alloc/page_map.h"
 #include "tests/fake_os.h"
 
 namespace neap {
@@ -30,9 +31,7 @@ class CpuCacheTest : public ::testing::TestWithParam<Mode> {
 #endif
     Fake().real_rseq = GetParam() != Mode::kLocked;
     Fake().concurrency_id = GetParam() == Mode::kConcurrencyId;
-    if (GetParam() != Mode::kLocked && (Os::RseqOffset() == 0 || Os::FenceRseq() != 0)) {
-      GTEST_SKIP() << "no restartable sequences here";
-    }
+    if (GetParam() != Mode::kLocked && Os::FenceRseq() != 0) GTEST_SKIP() << "no restartable sequences here";
     cpu_set_t set;
     sched_getaffinity(0, sizeof(set), &set);
     allowed_ = set;
@@ -44,6 +43,13 @@ class CpuCacheTest : public ::testing::TestWithParam<Mode> {
   }
 
   static size_t Out(size_t size_class) { return Arena::Root().Pool(size_class)->ledger().taken_blocks; }
+  // At least so many blocks, and none left in the cache.
+  static std::vector<void*> TakeAll(size_t size_class, size_t count) {
+    std::vector<void*> blocks;
+    while (blocks.size() < count) blocks.push_back(CpuCaches::Refill(size_class));
+    while (void* block = CpuCaches::Pop(size_class)) SlabPool::Put(&block, 1);
+    return blocks;
+  }
   static size_t OutBytes() {
     size_t bytes = 0;
     for (size_t c = 0; c < kClasses; ++c) bytes += Out(c) * kSizeClasses[c].size;
@@ -79,14 +85,59 @@ TEST_P(CpuCacheTest, AMissBringsABatchAndHandsOutTheLowestFirst) {
   EXPECT_EQ(CpuCaches::CachedBytes(), 0u);
 }
 
+// Of blocks beyond malloc's hit path; the others have two stacks where there are restartable sequences.
 TEST_P(CpuCacheTest, GivesTheNewestBack) {
-  const size_t c = ClassOf(64);
+  const size_t c = ClassOf(GetParam() == Mode::kLocked ? 64 : 2048);
   void* a = CpuCaches::Refill(c);
   void* b = CpuCaches::Pop(c);
   ASSERT_TRUE(CpuCaches::Push(c, a));
   ASSERT_TRUE(CpuCaches::Push(c, b));
   EXPECT_EQ(CpuCaches::Pop(c), b);
   EXPECT_EQ(CpuCaches::Pop(c), a);
+}
+
+TEST_P(CpuCacheTest, OneStackIsEmptiedWhileTheOtherIsFilled) {
+  if (GetParam() == Mode::kLocked) GTEST_SKIP() << "one stack";
+  const size_t c = ClassOf(1024);
+  const std::vector<void*> blocks = TakeAll(c, 10);
+  for (size_t i = 0; i < 5; ++i) ASSERT_TRUE(CpuCaches::Push(c, blocks[i]));
+  EXPECT_EQ(CpuCaches::Pop(c), blocks[4]);
+  for (size_t i = 5; i < 10; ++i) ASSERT_TRUE(CpuCaches::Push(c, blocks[i]));
+  for (size_t i = 4; i-- > 0;) EXPECT_EQ(CpuCaches::Pop(c), blocks[i]);
+  for (size_t i = 10; i-- > 5;) EXPECT_EQ(CpuCaches::Pop(c), blocks[i]);
+  EXPECT_EQ(CpuCaches::Pop(c), nullptr);
+}
+
+// A free that finds its stack full takes the other one if that is less than half full; nearer to full, the two would
+// change places all the time.
+TEST_P(CpuCacheTest, AFullStackChangesPlacesWithOneThatHasRoom) {
+  if (GetParam() == Mode::kLocked) GTEST_SKIP() << "one stack";
+  const size_t c = ClassOf(1024);
+  const size_t batch = kSizeClasses[c].batch;
+  const std::vector<void*> blocks = TakeAll(c, 2 * batch + 1);
+  for (size_t i = 0; i < 2 * batch; ++i) ASSERT_TRUE(CpuCaches::Push(c, blocks[i])) << i;
+  EXPECT_FALSE(CpuCaches::Push(c, blocks.back()));
+  for (size_t left = batch - 1; left >= batch / 2; --left) {
+    EXPECT_NE(CpuCaches::Pop(c), nullptr);
+    EXPECT_FALSE(CpuCaches::Push(c, blocks.back()));
+  }
+  EXPECT_NE(CpuCaches::Pop(c), nullptr);
+  EXPECT_TRUE(CpuCaches::Push(c, blocks.back()));
+  EXPECT_EQ(CpuCaches::CachedBytes(), (batch + batch / 2) * 1024);
+}
+
+// Were it alone in going round, the stacks would change places for each pair of malloc and free.
+TEST_P(CpuCacheTest, TheLastBlockOfACacheBringsMore) {
+  if (GetParam() == Mode::kLocked) GTEST_SKIP() << "one stack";
+  const size_t c = ClassOf(64);
+  void* a = Allocate(64);
+  void* b = Allocate(64);
+  CpuCaches::Drain(CpuCaches::Which::kAll);
+  Free(a);  // opens the cache
+  Free(b);
+  ASSERT_EQ(CpuCaches::CachedBytes(c), 64u);
+  EXPECT_EQ(Allocate(64), b);
+  EXPECT_EQ(CpuCaches::CachedBytes(c), kPageSize - 64u);
 }
 
 TEST_P(CpuCacheTest, ManyGoInAndOutInTheOrderOfOne) {
@@ -140,11 +191,10 @@ TEST_P(CpuCacheTest, ClassesDoNotMix) {
     EXPECT_EQ(bytes[kSizeClasses[c].size - 1], c);
     // A class that came without a spare block is opened by its first free.
     if (!CpuCaches::Push(c, blocks[c])) CpuCaches::Flush(c, blocks[c]);
-    blocks[c] = CpuCaches::Pop(c);
-    if (blocks[c] == nullptr) blocks[c] = CpuCaches::Refill(c);
-    ASSERT_TRUE(CpuCaches::Push(c, blocks[c]));
   }
-  for (size_t c = 0; c < kCachedClasses; ++c) EXPECT_EQ(CpuCaches::Pop(c), blocks[c]);
+  for (size_t c = 0; c < kCachedClasses; ++c) {
+    while (void* block = CpuCaches::Pop(c)) EXPECT_EQ(PageMap::Find(block)->size_class, c);
+  }
 }
 
 TEST_P(CpuCacheTest, DrainSendsEveryBlockHome) {
@@ -209,8 +259,10 @@ TEST_P(CpuCacheTest, GrowsWithDemandUpToABudget) {
   EXPECT_LE(CpuCaches::CachedBytes(), kSizeClasses[c].cache_slots * 64u);
 
   size_t least = 0;
-  for (size_t each = 0; each < kCachedClasses; ++each)
-    least += kSizeClasses[each].batch * size_t{kSizeClasses[each].size};
+  for (size_t each = 0; each < kCachedClasses; ++each) {
+    const size_t stacks = each < kFineClasses ? 2 : 1;
+    least += stacks * kSizeClasses[each].batch * size_t{kSizeClasses[each].size};
+  }
   for (size_t each = 0; each < kCachedClasses; ++each) {
     std::vector<void*> blocks(2u * kSizeClasses[each].cache_slots);
     for (void*& block : blocks) {
@@ -270,6 +322,7 @@ TEST_P(CpuCacheTest, WithoutMemoryForSlotsBlocksPassTheCachesBy) {
 
 // Threads that hand each other blocks, and a drainer. Each block says who has it.
 TEST_P(CpuCacheTest, NothingIsLostOrDoubledBesideADrainer) {
+  if (GetParam() != Mode::kLocked && !FakeOs::KernelHasRseq()) GTEST_SKIP() << "no restartable sequences here";
   sched_setaffinity(0, sizeof(allowed_), &allowed_);
   struct Block {
     void* mark;
@@ -328,7 +381,7 @@ class RefusedFenceTest : public ::testing::TestWithParam<int> {};
 // The kernel refuses a fence half-way: nothing is drained, nothing is lost, and what is cached is served.
 TEST_P(RefusedFenceTest, LosesNothing) {
   Fake().real_rseq = true;
-  if (Os::RseqOffset() == 0 || Os::FenceRseq() != 0) GTEST_SKIP() << "no restartable sequences here";
+  if (Os::FenceRseq() != 0) GTEST_SKIP() << "no restartable sequences here";
   const size_t c = ClassOf(64);
   CpuCaches::Start();
   RootHeap::Start();

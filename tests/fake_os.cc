@@ -299,8 +299,12 @@ int Os::AllowedCpus() { return Fake().allowed_cpus; }
 int Os::NodeCount() { return Fake().nodes; }
 int Os::CurrentNode() { return Fake().current_node; }
 
+bool FakeOs::KernelHasRseq() { return &__rseq_size != nullptr && __rseq_size != 0; }
+
 ptrdiff_t Os::RseqOffset() {
-  return Fake().real_rseq && &__rseq_size != nullptr && __rseq_size != 0 ? __rseq_offset : 0;
+  alignas(kRseqBytes) static thread_local constinit char stand_in[kRseqBytes] = {};
+  if (!Fake().real_rseq) return 0;
+  return FakeOs::KernelHasRseq() ? __rseq_offset : stand_in - static_cast<char*>(__builtin_thread_pointer());
 }
 
 bool Os::RseqHasConcurrencyId() {
@@ -310,7 +314,7 @@ bool Os::RseqHasConcurrencyId() {
 int Os::FenceRseq() {
   FakeOs& fake = Fake();
   if (fake.fence.Judge()) return -EPERM;
-  if (!fake.real_rseq) return 0;
+  if (!fake.real_rseq || !FakeOs::KernelHasRseq()) return 0;
   syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0);
   return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0 ? 0 : -errno;
 }

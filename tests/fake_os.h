@@ -78,8 +78,10 @@ class FakeOs {
 
   // ---- CPUs and nodes.
   std::atomic<int> possible_cpus{4}, allowed_cpus{4}, nodes{1}, current_node{0};
-  // False: no restartable sequences, so that the caches run in locked mode. True: the kernel's.
+  // False: no restartable sequences, so that the caches run in locked mode. True: the kernel's; where it has none, as
+  // in an emulator, the sequences run all the same, which is right as long as one thread at a time does.
   std::atomic<bool> real_rseq{false};
+  static bool KernelHasRseq();
   std::atomic<bool> concurrency_id{false};  // the kernel's too, where it has one; else a cache is a CPU's
   Refusal fence;
 

@@ -315,8 +315,8 @@ TEST(NotHardened, NothingOfItIsThere) {
   for (size_t size : {16, 112, 5120, 40'960}) {
     Free(Allocate(size));  // opens the stack of its class
     void* block = Allocate(size);
-    EXPECT_EQ(UsableSize(block), size);                                  // no guard in it
-    EXPECT_TRUE(size > kCachedMax || PageMap::Find(block)->magic != 0);  // open to the hit path
+    EXPECT_EQ(UsableSize(block), size);  // no guard in it
+    EXPECT_EQ(OnHitPath(block), size <= kCachedMax);
     const size_t in_caches = CpuCaches::CachedBytes();
     Free(block);
     EXPECT_EQ(Hardened::QuarantinedBytes(), 0u);

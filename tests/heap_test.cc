@@ -101,14 +101,30 @@ TEST(Heap, AFreedBlockServesTheNextRequest) {
 
 // A block whose contents happen to be what marks a free one: the free looks closer and takes it.
 TEST(Heap, ACopiedMarkIsNoProofOfADoubleFree) {
-  auto* block = static_cast<void**>(Allocate(64));
-  auto* other = static_cast<void**>(Allocate(64));
-  other[0] = PageMap::Find(block);
-  block[0] = PageMap::Find(block);
+  Fake().real_rseq = true;
+  auto* block = static_cast<uintptr_t*>(Allocate(64));
+  auto* other = static_cast<uintptr_t*>(Allocate(64));
+  auto* third = static_cast<uintptr_t*>(Allocate(64));
+  other[0] = EntryOf(PageMap::Find(block), 0);
+  third[0] = EntryOf(PageMap::Find(block), HeaderOf(ClassOf(64)));
+  block[0] = EntryOf(PageMap::Find(block), 0);
   Free(other);
-  block = static_cast<void**>(Reallocate(block, 5000));
+  Free(third);
+  block = static_cast<uintptr_t*>(Reallocate(block, 5000));
   EXPECT_NE(block, nullptr);
   Free(block);
+  Trim();
+  EXPECT_EQ(ReadLedger().live, 0u);
+}
+
+// The hit path of free reads the first byte alone, and one of these is the mark's.
+TEST(Heap, WhateverABlockBeginsWithItIsFreedOnce) {
+  Fake().real_rseq = true;
+  for (int first = 0; first < 256; ++first) {
+    void* block = memset(Allocate(64), first, 64);
+    Free(block);
+    EXPECT_DEATH(Free(block), "double free") << first;
+  }
   Trim();
   EXPECT_EQ(ReadLedger().live, 0u);
 }

@@ -18,6 +18,11 @@
 
 namespace neap {
 
+// Whether free puts a block that starts there straight into a CPU's cache.
+inline bool OnHitPath(const void* block) {
+  return hot::map[PageMap::GranuleOf(reinterpret_cast<uintptr_t>(block))] >> kHeaderShift != 0;
+}
+
 using LiveBlocks = std::map<uintptr_t, size_t>;  // begin and bytes of what the test has
 
 namespace page_picture {

@@ -21,6 +21,7 @@
 #include "alloc/page_map.h"
 #include "alloc/profile_page.h"
 #include "alloc/stats_page.h"
+#include "tests/page_picture.h"
 
 namespace neap {
 namespace {
@@ -105,14 +106,14 @@ TEST_F(ProfileTest, OpensTheHitPathWhenTheSampleIsGone) {
   std::vector<void*> blocks;
   for (int i = 0; i < 10'000; ++i) blocks.push_back(Allocate(100));
   size_t closed = 0;
-  for (void* block : blocks) closed += PageMap::Find(block)->magic == 0 ? 1 : 0;
+  for (void* block : blocks) closed += OnHitPath(block) ? 0 : 1;
   EXPECT_GT(closed, 0U);
   for (void* block : blocks) {
     if (Profile::MayHave(block)) {
       Profile::Forget(block);
     }
   }
-  for (void* block : blocks) EXPECT_NE(PageMap::Find(block)->magic, 0U);
+  for (void* block : blocks) EXPECT_TRUE(OnHitPath(block));
   for (void* block : blocks) Free(block);
 }
 

@@ -347,24 +347,23 @@ TEST_F(SlabPoolTest, AgesHoldWhenTheClockWraps) {
 TEST_F(SlabPoolTest, SlabsWithPagesGivenBackLeaveTheHitPathUntilThePagesAreTaken) {
   Open(1024);
   auto blocks = Take(64);
-  Span* span = PageMap::Find(blocks[0]);
-  EXPECT_EQ(span->magic, row_.magic);
+  EXPECT_TRUE(OnHitPath(blocks[0]));
   Put(InPage(blocks[0], 7));
-  EXPECT_EQ(span->magic, row_.magic);
+  EXPECT_TRUE(OnHitPath(blocks[0]));
   Release();
-  EXPECT_EQ(span->magic, 0u);
+  EXPECT_FALSE(OnHitPath(blocks[0]));
   Take(4);
-  EXPECT_EQ(span->magic, row_.magic);
+  EXPECT_TRUE(OnHitPath(blocks[0]));
 }
 
 TEST_F(SlabPoolTest, SlabsOffTheHitPathStayOff) {
   Open(1024, false);
   auto blocks = Take(64);
-  EXPECT_EQ(PageMap::Find(blocks[0])->magic, 0u);
+  EXPECT_FALSE(OnHitPath(blocks[0]));
   Put(InPage(blocks[0], 7));
   Release();
   Take(4);
-  EXPECT_EQ(PageMap::Find(blocks[0])->magic, 0u);
+  EXPECT_FALSE(OnHitPath(blocks[0]));
 }
 
 TEST_F(SlabPoolTest, ManySlabsAreGivenBackInMoreThanOneBatch) {

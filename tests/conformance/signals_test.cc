@@ -108,7 +108,9 @@ TEST(Storms, OnEveryThreadLeaveTheHeapWhole) {
       for (auto& each : held) free(each.first);
     });
   }
-  for (int i = 0; i < 100000; ++i) pthread_kill(threads[static_cast<size_t>(i) % 4].native_handle(), SIGUSR1);
+  for (int i = 0; i < 100000 || handled <= 100; ++i) {
+    pthread_kill(threads[static_cast<size_t>(i) % 4].native_handle(), SIGUSR1);
+  }
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);

@@ -66,12 +66,13 @@ namespace hot {
 size_t fast_limit, granules;
 ptrdiff_t rseq_area, rseq_cpu;
 uintptr_t caches, window;
-Span** map;
+uintptr_t* map;
 }  // namespace hot
 
 void* AllocateSlow(size_t size) { return Hand(size, 0); }
 void FreeSlow(void* block) { Take(block, 0, 0); }
-void FreeToFullCache(void*, Span*) { abort(); }
+void FreeToFullCache(void*, size_t) { abort(); }
+void FillCache(size_t) { abort(); }
 
 void* Allocate(size_t size) { return AllocateSlow(size); }
 void* AllocateZeroed(size_t size) { return Hand(size, 0); }
