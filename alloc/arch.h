@@ -1,7 +1,7 @@
 // arch.h: picks the file that holds all that depends on the processor (vfork, which is no function of C++, apart:
 // interpose/vfork_*.S). Each such file provides, in namespace neap::arch:
 //   bool Pop(size_t header, void*& block)
-//       the newest block of the stack that malloc empties, of the header with that number in the running CPU's cache;
+//       the newest block of the stack that malloc empties, of that header (its offset) in the running CPU's row;
 //       false if there is none or the cache is stopped
 //   bool PopOther(size_t header, void*& block, void*& next)
 //       as Pop, after the two stacks have changed places; they have not if it is false. `next` is below the block: null

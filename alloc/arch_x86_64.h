@@ -20,25 +20,23 @@ inline char* ThreadPointer() {
   "1: movl %%fs:(%[cpu]), %k[row]\n\t"                                           \
   "shlq %[shift], %[row]\n\t"                                                    \
   "addq %[caches], %[row]\n\t"
-#define NEAP_RSEQ_INPUTS                                                                     \
-  [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches),           \
-      [offset] "r"(header * sizeof(CacheHeader)), [cs] "i"(kRseqCs), [shift] "i"(kCpuShift), \
-      [push] "i"(offsetof(CacheHeader, push)), [end] "i"(offsetof(CacheHeader, end)),        \
-      [swap_end] "i"(offsetof(CacheHeader, swap_end)), [slots] "i"(offsetof(CpuRow, slots))
+#define NEAP_RSEQ_INPUTS                                                                                 \
+  [area] "r"(hot::rseq_area), [cpu] "r"(hot::rseq_cpu), [caches] "m"(hot::caches), [header] "r"(header), \
+      [cs] "i"(kRseqCs), [shift] "i"(kCpuShift), [push] "i"(offsetof(CacheHeader, push)),                \
+      [end] "i"(offsetof(CacheHeader, end)), [swap_end] "i"(offsetof(CacheHeader, swap_end))
 
 template <size_t kStack>
 inline bool PopFrom(size_t header, void*& block) {
-  uintptr_t row, slot, slots;
+  uintptr_t row, slot;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "movl %c[stack](%[row],%[offset]), %k[slot]\n\t"
-                    "movq %c[slots](%[row]), %[at]\n\t"
-                    "movq (%[at],%[slot],8), %[block]\n\t"
+                    "movl %c[stack](%[row],%[header]), %k[slot]\n\t"
+                    "movq (%[row],%[slot],8), %[block]\n\t"
                     "testq %[block], %[block]\n\t"
                     "jle %l[empty]\n\t"
                     "subl $2, %k[slot]\n\t"
-                    "movl %k[slot], %c[stack](%[row],%[offset])\n"
+                    "movl %k[slot], %c[stack](%[row],%[header])\n"
                     "2:\n\t"
-                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots)
+                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot)
                     : [stack] "i"(kStack), NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : empty);
@@ -55,22 +53,20 @@ inline bool PopPushed(size_t header, void*& block) { return PopFrom<offsetof(Cac
 static_assert(offsetof(CacheHeader, pop) == 0 && offsetof(CacheHeader, push) == 4);
 
 inline bool PopOther(size_t header, void*& block, void*& next) {
-  uintptr_t row, slot, slots, both;
+  uintptr_t row, slot, both;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
-                    "movl (%[row],%[offset]), %k[both]\n\t"
-                    "movq %c[slots](%[row]), %[at]\n\t"
-                    "movq (%[at],%[slot],8), %[block]\n\t"
+                    "movl %c[push](%[row],%[header]), %k[slot]\n\t"
+                    "movl (%[row],%[header]), %k[both]\n\t"
+                    "movq (%[row],%[slot],8), %[block]\n\t"
                     "testq %[block], %[block]\n\t"
                     "jle %l[empty]\n\t"
-                    "movq -16(%[at],%[slot],8), %[next]\n\t"
+                    "movq -16(%[row],%[slot],8), %[next]\n\t"
                     "shlq $32, %[both]\n\t"
                     "subl $2, %k[slot]\n\t"
                     "orq %[slot], %[both]\n\t"
-                    "movq %[both], (%[row],%[offset])\n"
+                    "movq %[both], (%[row],%[header])\n"
                     "2:\n\t"
-                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [both] "=&r"(both),
-                      [next] "=&r"(next)
+                    : [block] "=&a"(block), [row] "=&r"(row), [slot] "=&r"(slot), [both] "=&r"(both), [next] "=&r"(next)
                     : NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : empty);
@@ -80,17 +76,16 @@ empty:
 }
 
 inline bool Push(size_t header, void* block) {
-  uintptr_t row, slot, slots;
+  uintptr_t row, slot;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
-                    "movq %c[slots](%[row]), %[at]\n\t"
-                    "cmpl %c[end](%[row],%[offset]), %k[slot]\n\t"
+                    "movl %c[push](%[row],%[header]), %k[slot]\n\t"
+                    "cmpl %c[end](%[row],%[header]), %k[slot]\n\t"
                     "jae %l[full]\n\t"
-                    "movq %[block], 16(%[at],%[slot],8)\n\t"
+                    "movq %[block], 16(%[row],%[slot],8)\n\t"
                     "addl $2, %k[slot]\n\t"
-                    "movl %k[slot], %c[push](%[row],%[offset])\n"
+                    "movl %k[slot], %c[push](%[row],%[header])\n"
                     "2:\n\t"
-                    : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots)
+                    : [row] "=&r"(row), [slot] "=&r"(slot)
                     : [block] "r"(block), NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : full);
@@ -100,22 +95,21 @@ full:
 }
 
 inline bool PushOther(size_t header, void* block) {
-  uintptr_t row, slot, slots, both;
+  uintptr_t row, slot, both;
   asm goto volatile(NEAP_RSEQ_BEGIN
-                    "movl (%[row],%[offset]), %k[slot]\n\t"
-                    "movl %c[push](%[row],%[offset]), %k[both]\n\t"
-                    "movq %c[slots](%[row]), %[at]\n\t"
-                    "cmpl $0, %c[end](%[row],%[offset])\n\t"
+                    "movl (%[row],%[header]), %k[slot]\n\t"
+                    "movl %c[push](%[row],%[header]), %k[both]\n\t"
+                    "cmpl $0, %c[end](%[row],%[header])\n\t"
                     "je %l[full]\n\t"
-                    "cmpl %c[swap_end](%[row],%[offset]), %k[slot]\n\t"
+                    "cmpl %c[swap_end](%[row],%[header]), %k[slot]\n\t"
                     "jae %l[full]\n\t"
-                    "movq %[block], 16(%[at],%[slot],8)\n\t"
+                    "movq %[block], 16(%[row],%[slot],8)\n\t"
                     "addl $2, %k[slot]\n\t"
                     "shlq $32, %[slot]\n\t"
                     "orq %[slot], %[both]\n\t"
-                    "movq %[both], (%[row],%[offset])\n"
+                    "movq %[both], (%[row],%[header])\n"
                     "2:\n\t"
-                    : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [both] "=&r"(both)
+                    : [row] "=&r"(row), [slot] "=&r"(slot), [both] "=&r"(both)
                     : [block] "r"(block), NEAP_RSEQ_INPUTS
                     : "cc", "memory"
                     : full);
@@ -125,13 +119,12 @@ full:
 }
 
 inline size_t PushMany(size_t header, void* const* blocks, size_t count) {
-  uintptr_t row, slot, slots, left, block;
+  uintptr_t row, slot, left, block;
   size_t pushed;
   asm volatile(NEAP_RSEQ_BEGIN
                "xorl %k[pushed], %k[pushed]\n\t"
-               "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
-               "movq %c[slots](%[row]), %[at]\n\t"
-               "movl %c[end](%[row],%[offset]), %k[left]\n\t"
+               "movl %c[push](%[row],%[header]), %k[slot]\n\t"
+               "movl %c[end](%[row],%[header]), %k[left]\n\t"
                "subl %k[slot], %k[left]\n\t"
                "jle 2f\n\t"
                "addl $1, %k[left]\n\t"
@@ -141,26 +134,24 @@ inline size_t PushMany(size_t header, void* const* blocks, size_t count) {
                "movq %[left], %[pushed]\n"
                "5: movq -8(%[blocks],%[left],8), %[block]\n\t"
                "addl $2, %k[slot]\n\t"
-               "movq %[block], (%[at],%[slot],8)\n\t"
+               "movq %[block], (%[row],%[slot],8)\n\t"
                "subq $1, %[left]\n\t"
                "jnz 5b\n\t"
-               "movl %k[slot], %c[push](%[row],%[offset])\n"
+               "movl %k[slot], %c[push](%[row],%[header])\n"
                "2:\n\t"
-               : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [left] "=&r"(left), [block] "=&r"(block),
-                 [pushed] "=&r"(pushed)
+               : [row] "=&r"(row), [slot] "=&r"(slot), [left] "=&r"(left), [block] "=&r"(block), [pushed] "=&r"(pushed)
                : [blocks] "r"(blocks), [count] "r"(count), NEAP_RSEQ_INPUTS
                : "cc", "memory");
   return pushed;
 }
 
 inline size_t PopMany(size_t header, void** blocks, size_t count) {
-  uintptr_t row, slot, slots, block;
+  uintptr_t row, slot, block;
   size_t popped;
   asm volatile(NEAP_RSEQ_BEGIN
-               "movl %c[push](%[row],%[offset]), %k[slot]\n\t"
-               "movq %c[slots](%[row]), %[at]\n\t"
+               "movl %c[push](%[row],%[header]), %k[slot]\n\t"
                "xorl %k[popped], %k[popped]\n"
-               "5: movq (%[at],%[slot],8), %[block]\n\t"
+               "5: movq (%[row],%[slot],8), %[block]\n\t"
                "testq %[block], %[block]\n\t"
                "jle 6f\n\t"
                "movq %[block], (%[blocks],%[popped],8)\n\t"
@@ -170,9 +161,9 @@ inline size_t PopMany(size_t header, void** blocks, size_t count) {
                "jb 5b\n"
                "6: testq %[popped], %[popped]\n\t"
                "jz 2f\n\t"
-               "movl %k[slot], %c[push](%[row],%[offset])\n"
+               "movl %k[slot], %c[push](%[row],%[header])\n"
                "2:\n\t"
-               : [row] "=&r"(row), [slot] "=&r"(slot), [at] "=&r"(slots), [block] "=&r"(block), [popped] "=&r"(popped)
+               : [row] "=&r"(row), [slot] "=&r"(slot), [block] "=&r"(block), [popped] "=&r"(popped)
                : [blocks] "r"(blocks), [count] "r"(count), NEAP_RSEQ_INPUTS
                : "cc", "memory");
   return popped;
@@ -187,7 +178,7 @@ inline bool StartsBlock(size_t header, const void* block) {
       "cmpl %[magic], %[remainder]\n\t"
       "jae %l[inside]"
       : [remainder] "=&r"(remainder)
-      : [block] "r"(block), [magic] "m"(kMagicOfHeader[header])
+      : [block] "r"(block), [magic] "m"(MagicOfHeader(header))
       : "cc"
       : inside);
   return true;

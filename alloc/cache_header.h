@@ -13,9 +13,10 @@ namespace neap {
 // Two stacks of blocks, one that malloc empties and one that free fills; they change places when the first is empty. So
 // malloc does not wait for what the free before it has stored (alloc/DESIGN.md, "What a pair waits for").
 //
-// Both are numbers of slots, of which every other one is a stack's own: `pop` and `push` are the slots of the newest
-// blocks, and the slots below the oldest ones are always null, so that an empty stack pops null. All zero is a header
-// without slots: slot 0 is null, and no room is left.
+// Both are numbers of slots in the CPU's row, of which every other one is a stack's own: `pop` and `push` are the slots
+// of the newest blocks, and the slots below the oldest ones are always null, so that an empty stack pops null. A header
+// that is all zero is empty too: slot 0 is null, and no room is left. So a row that was never touched is as it has to
+// be.
 //
 // Owned by the CPU: only a thread running on it, inside a restartable sequence, moves `pop` and `push`. Whoever holds
 // the cache's lock may write `end` and may set the top bit of slots (kStopped): both make a sequence fail, neither
@@ -31,22 +32,23 @@ inline constexpr uint32_t kCacheStacks = 2;
 
 inline constexpr uintptr_t kStopped = uintptr_t{1} << 63;
 
-// What a CPU has. The headers of class c are number HeaderOf(c); number 0 belongs to no class and is always empty: it
-// is where a request of size 0 leads, and the entry of the page map of all that free must look at more closely.
-constexpr size_t HeaderOf(size_t size_class) { return size_class + 1; }
-struct CpuRow {
-  CacheHeader headers[HeaderOf(kCachedClasses)];
-  void** slots;  // of all its classes; two that are null while it has none
-};
-inline constexpr size_t kCpuShift = 11;  // rows lie so far apart
-static_assert(sizeof(CpuRow) <= size_t{1} << kCpuShift);
+// What a CPU has: a row of headers and, behind them, their slots. A header is named by its offset in bytes. The first
+// one belongs to no class and is always empty, so that slot 0 is null: it is where a request of size 0 leads, and what
+// the page map says of all that free must look at more closely.
+constexpr size_t HeaderOf(size_t size_class) { return (size_class + 1) * sizeof(CacheHeader); }
+constexpr size_t ClassOfHeader(size_t header) { return header / sizeof(CacheHeader) - 1; }
+inline constexpr size_t kHeaderBytes = HeaderOf(kCachedClasses);
+inline constexpr size_t kCpuShift = 19;  // rows lie so far apart
 
-// Of the headers' classes (size_classes.h).
-inline constexpr std::array<uint32_t, HeaderOf(kCachedClasses)> kMagicOfHeader = [] {
-  std::array<uint32_t, HeaderOf(kCachedClasses)> magic{};
-  for (size_t c = 0; c < kCachedClasses; ++c) magic[HeaderOf(c)] = kSizeClasses[c].magic;
+// The magic of a header's class, at the header's offset (size_classes.h).
+inline constexpr auto kMagicOfHeader = [] {
+  std::array<uint32_t, kHeaderBytes / sizeof(uint32_t)> magic{};
+  for (size_t c = 0; c < kCachedClasses; ++c) magic[HeaderOf(c) / sizeof(uint32_t)] = kSizeClasses[c].magic;
   return magic;
 }();
+[[gnu::always_inline]] inline const uint32_t& MagicOfHeader(size_t header) {
+  return *reinterpret_cast<const uint32_t*>(reinterpret_cast<const char*>(kMagicOfHeader.data()) + header);
+}
 
 // The offsets of struct rseq, from the kernel's ABI.
 inline constexpr ptrdiff_t kRseqCpuId = 4;

@@ -35,17 +35,14 @@ constexpr size_t MostSlots(size_t size_class) { return kSizeClasses[size_class].
 
 // The number of the slot below a class's first stack, which is always null; that below the second one follows.
 constexpr auto kBottom = [] {
-  std::array<uint32_t, kCachedClasses + 1> bottom{};
+  std::array<uint32_t, kCachedClasses + 1> bottom{kHeaderBytes / sizeof(void*)};
   for (size_t c = 0; c < kCachedClasses; ++c) {
     bottom[c + 1] = bottom[c] + static_cast<uint32_t>(kCacheStacks * (MostSlots(c) + 1));
   }
   return bottom;
 }();
-static_assert(kBottom[kCachedClasses] <= UINT16_MAX);
-constexpr size_t kSlotBytes = (kBottom[kCachedClasses] * sizeof(void*) + kPageSize - 1) & ~(kPageSize - 1);
-
-// The nulls of CPUs that have no slots yet.
-constinit void* g_no_slots[kCacheStacks] = {};
+constexpr size_t kRowBytes = size_t{1} << kCpuShift;
+static_assert(kBottom[kCachedClasses] * sizeof(void*) <= kRowBytes);
 
 // A header's two stacks, read at one moment: how many blocks they hold, and which slots those are.
 class Heights {
@@ -89,7 +86,7 @@ thread_local constinit uint32_t t_shared_cache __attribute__((tls_model("initial
 thread_local constinit uint32_t t_number_of_parent __attribute__((tls_model("initial-exec"))) = 0;
 
 constinit bool g_restartable = false;
-constinit size_t g_count = 0;  // caches; behind their headers are those of one that stays closed
+constinit size_t g_count = 0;  // caches
 constinit std::atomic<uint32_t> g_next_shared{0};
 
 template <class T>
@@ -107,13 +104,12 @@ std::atomic<uint32_t>& NumberOfThread() {
 struct CpuCaches::Cache {
   Mutex lock;                              // all but the headers' `pop` and `push` and the slots
   uint32_t widened;                        // bytes of capacity beyond one batch of each stack
-  void** slots;                            // null: never used
-  bool numbered;                           // the headers' `pop` and `push` are of the slots
+  bool used;                               // the headers' `pop` and `push` are of their classes' slots
   bool tops_in_place;                      // and every sequence sees them so
   uint16_t capacity[kCachedClasses];       // of each stack; 0: closed
   uint32_t tops_at_drain[kCachedClasses];  // as they were when Drain last looked
 
-  uint64_t counted[(kSlotBytes / kPageSize + 63) / 64];  // bit per page of the slots: in the ledger
+  uint64_t counted[kRowBytes / kPageSize / 64];  // bit per page of the row: in the ledger
 
   uint32_t End(size_t c) const { return static_cast<uint32_t>(kBottom[c] + kCacheStacks * capacity[c]); }
 
@@ -124,10 +120,10 @@ struct CpuCaches::Cache {
     Atomic(header.end).store(End(c), std::memory_order_release);
   }
 
-  // The pages that the class's stacks reach are resident from now on.
-  void CountSlots(size_t c) {
-    const size_t last = (End(c) + 1) * sizeof(void*) >> kPageShift;
-    for (size_t page = kBottom[c] * sizeof(void*) >> kPageShift; page <= last; ++page) {
+  // They are resident from now on.
+  void CountSlots(size_t c) { CountPages(kBottom[c] * sizeof(void*), (End(c) + 2) * sizeof(void*)); }
+  void CountPages(size_t begin, size_t end) {
+    for (size_t page = begin >> kPageShift; page <= (end - 1) >> kPageShift; ++page) {
       const uint64_t bit = uint64_t{1} << page % 64;
       if ((counted[page / 64] & bit) != 0) continue;
       counted[page / 64] |= bit;
@@ -151,7 +147,11 @@ void Empty(CacheHeader& header, size_t size_class) {
 
 }  // namespace
 
-CpuRow& CpuCaches::Row(size_t number) { return *reinterpret_cast<CpuRow*>(hot::caches + (number << kCpuShift)); }
+void** CpuCaches::Row(size_t number) { return reinterpret_cast<void**>(hot::caches + (number << kCpuShift)); }
+
+CacheHeader& CpuCaches::Header(size_t number, size_t size_class) {
+  return *reinterpret_cast<CacheHeader*>(hot::caches + (number << kCpuShift) + HeaderOf(size_class));
+}
 
 size_t CpuCaches::CurrentNumber() {
   if (g_restartable) return NumberOfThread().load(std::memory_order_relaxed);
@@ -162,25 +162,38 @@ size_t CpuCaches::CurrentNumber() {
   return t_shared_cache;
 }
 
+namespace {
+
+// One more, which stays closed: CloseInVforkChild.
+size_t RowsBytes() { return (g_count + 1) << kCpuShift; }
+
+void* MapRows(size_t count) {
+  g_count = count;
+  void* rows = Os::Map(nullptr, RowsBytes());
+  if (rows != nullptr) Os::SetHuge(rows, RowsBytes(), false);  // little of a row is touched as a rule
+  return rows;
+}
+
+}  // namespace
+
 bool CpuCaches::Start() {
   const ptrdiff_t rseq = Os::RseqOffset();
   g_restartable = rseq != 0 && Os::FenceRseq() == 0;
-  g_count = static_cast<size_t>(Os::PossibleCpus());
-  if (!g_restartable) g_count = kFirstLocked + static_cast<size_t>(Os::AllowedCpus());
-
-  const size_t header_bytes = (((g_count + 1) << kCpuShift) + kPageSize - 1) & ~(kPageSize - 1);
+  void* rows = nullptr;
+  if (g_restartable) rows = MapRows(static_cast<size_t>(Os::PossibleCpus()));
+  if (rows == nullptr) {  // address space is limited, perhaps: fewer caches
+    g_restartable = false;
+    rows = MapRows(kFirstLocked + static_cast<size_t>(Os::AllowedCpus()));
+  }
   const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
-  void* headers = Os::Map(nullptr, header_bytes);
-  void* caches = Os::Map(nullptr, cache_bytes);
-  if (headers == nullptr || caches == nullptr) {
-    if (headers != nullptr) Os::Unmap(headers, header_bytes);
-    if (caches != nullptr) Os::Unmap(caches, cache_bytes);
+  void* caches = rows == nullptr ? nullptr : Os::Map(nullptr, cache_bytes);
+  if (caches == nullptr) {
+    if (rows != nullptr) Os::Unmap(rows, RowsBytes());
     return false;
   }
-  Metadata::Count(static_cast<ptrdiff_t>(header_bytes + cache_bytes));
+  Metadata::Count(static_cast<ptrdiff_t>(cache_bytes));
   caches_ = static_cast<Cache*>(caches);
-  hot::caches = reinterpret_cast<uintptr_t>(headers);
-  for (size_t number = 0; number <= g_count; ++number) Row(number).slots = g_no_slots;
+  hot::caches = reinterpret_cast<uintptr_t>(rows);
   if (g_restartable) {
     hot::rseq_area = rseq;
     // A concurrency id is tied to no node.
@@ -202,16 +215,11 @@ void CpuCaches::Open(size_t size_class) {
   Cache& cache = caches_[number];
   MutexLock lock(cache.lock);
   if (cache.capacity[size_class] != 0) return;
-  if (cache.slots == nullptr) {
-    cache.slots = static_cast<void**>(Os::Map(nullptr, kSlotBytes));
-    if (cache.slots == nullptr) return;
-    Atomic(Row(number).slots).store(cache.slots, std::memory_order_relaxed);
-  }
-  if (!cache.numbered) {
-    // A sequence that is under way may have read the slots of before, in which only number 0 is.
-    if (g_restartable && Os::FenceRseq() != 0) return;
+  if (!cache.used) {
+    // While closed nobody else writes them.
     for (size_t c = 0; c < kCachedClasses; ++c) Empty(Header(number, c), c);
-    cache.numbered = true;
+    cache.CountPages(0, kHeaderBytes);
+    cache.used = true;
   }
   if (!cache.tops_in_place) {
     // A Push that is under way may have read the number of before, below which no end may come to lie.
@@ -267,7 +275,7 @@ size_t CpuCaches::PopMany(size_t size_class, void** blocks, size_t count) {
   if (g_restartable) return arch::PopMany(HeaderOf(size_class), blocks, count);
   const size_t number = CurrentNumber();
   if (!caches_[number].lock.TryLock()) return 0;
-  void** slots = Row(number).slots;
+  void** slots = Row(number);
   uint32_t& newest = Header(number, size_class).push;
   size_t popped = 0;
   for (; popped < count && slots[newest] != nullptr; newest -= kCacheStacks) {
@@ -281,7 +289,7 @@ size_t CpuCaches::PushMany(size_t size_class, void* const* blocks, size_t count)
   if (g_restartable) return arch::PushMany(HeaderOf(size_class), blocks, count);
   const size_t number = CurrentNumber();
   if (!caches_[number].lock.TryLock()) return 0;
-  void** slots = Row(number).slots;
+  void** slots = Row(number);
   CacheHeader& header = Header(number, size_class);
   size_t pushed = 0;
   if (header.push < header.end) {
@@ -366,7 +374,7 @@ size_t CpuCaches::Close(size_t number, size_t size_class) {
   void* blocks[kMaxBatch];
   size_t count = 0;
   heights.ForEachSlot([&](uint32_t slot) {
-    blocks[count++] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(cache.slots[slot]) & ~kStopped);
+    blocks[count++] = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(Row(number)[slot]) & ~kStopped);
     if (count == kMaxBatch) SlabPool::Put(blocks, std::exchange(count, 0));
   });
   SlabPool::Put(blocks, count);
@@ -380,7 +388,7 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
   auto for_each = [&](auto&& visit) {
     for (size_t number = 0; number < g_count; ++number) {
       Cache& cache = caches_[number];
-      if (cache.slots == nullptr) continue;
+      if (!cache.used) continue;
       for (size_t c = 0; c < kCachedClasses; ++c) {
         if (cache.capacity[c] != 0) visit(number, cache, c, Header(number, c));
       }
@@ -404,10 +412,10 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
     });
   };
   auto mark = [&](bool stopped) {
-    for_each_chosen([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
+    for_each_chosen([&](size_t number, Cache&, size_t c, CacheHeader& header) {
       Heights(c, Tops(header).load(std::memory_order_acquire)).ForEachSlot([&](uint32_t slot) {
-        const uintptr_t block = reinterpret_cast<uintptr_t>(cache.slots[slot]);
-        Atomic(cache.slots[slot])
+        const uintptr_t block = reinterpret_cast<uintptr_t>(Row(number)[slot]);
+        Atomic(Row(number)[slot])
             .store(reinterpret_cast<void*>(stopped ? block | kStopped : block & ~kStopped), std::memory_order_relaxed);
       });
     });

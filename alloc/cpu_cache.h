@@ -57,8 +57,8 @@ class CpuCaches {
  private:
   struct Cache;
   static Cache* caches_;
-  static CpuRow& Row(size_t number);
-  static CacheHeader& Header(size_t number, size_t size_class) { return Row(number).headers[HeaderOf(size_class)]; }
+  static void** Row(size_t number);
+  static CacheHeader& Header(size_t number, size_t size_class);
   static size_t CurrentNumber();
   static void Open(size_t size_class);
   static size_t Widen(size_t size_class);                 // the capacity after it

@@ -20,7 +20,7 @@ namespace neap {
 
 void* AllocateSlow(size_t size);
 void FreeSlow(void* block);
-void FreeToFullCache(void* block, size_t size_class);
+void FreeToFullCache(void* block, size_t header);
 void FillCache(size_t size);
 
 using MarkWord __attribute__((may_alias)) = uintptr_t;
@@ -31,7 +31,7 @@ using MarkWord __attribute__((may_alias)) = uintptr_t;
 }
 
 // A block for a request of at most kSmallMax bytes, from the running CPU's cache.
-constexpr size_t HeaderOfSmall(size_t size) { return static_cast<uint32_t>(size + 15) >> 4; }
+constexpr size_t HeaderOfSmall(size_t size) { return static_cast<uint32_t>(size + 15) & ~uint32_t{15}; }
 static_assert(HeaderOfSmall(0) == 0 && HeaderOfSmall(16) == HeaderOf(ClassOf(16)) &&
               HeaderOfSmall(17) == HeaderOf(ClassOf(17)) && HeaderOfSmall(1024) == HeaderOf(ClassOf(1024)));
 [[gnu::always_inline]] inline bool PopSmall(size_t size, void*& block) {
@@ -100,7 +100,7 @@ template <void* (*kSlow)(size_t) = AllocateSlow>
     if (arch::StartsBlock(header, block) && __builtin_expect(!MayHaveMark(block, entry), 1)) {
       SetMark(block, entry);
       if (arch::Push(header, block)) return;
-      return FreeToFullCache(block, header - 1);
+      return FreeToFullCache(block, header);
     }
   }
   return FreeSlow(block);

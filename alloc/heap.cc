@@ -252,15 +252,15 @@ void FreeSlow(void* block) {
     if (!IsMark(mark, span) && !may_be_lost && !Profile::MayHave(block)) {
       SetMark(block, EntryOf(span, 0));
       if (arch::Push(HeaderOf(span->size_class), block)) return;
-      return FreeToFullCache(block, span->size_class);
+      return FreeToFullCache(block, HeaderOf(span->size_class));
     }
   }
   return FreeWithCare(block);
 }
 
-void FreeToFullCache(void* block, size_t size_class) {
+void FreeToFullCache(void* block, size_t header) {
   const Releaser::Caller caller(__builtin_return_address(0));
-  PushOrFlush(block, size_class);
+  PushOrFlush(block, ClassOfHeader(header));
 }
 
 void FillCache(size_t size) { CpuCaches::Fill(ClassOf(size)); }

@@ -30,7 +30,7 @@ struct Span {
                                        // profile alone
 };
 
-// An entry of the page map: a span, whose address leaves room for the number of a header of a CPU's cache above and for
+// An entry of the page map: a span, whose address leaves room for the offset of a header in a CPU's row above and for
 // a tag below. Freed into a cache, a block begins with it (fast_path.h), so that its lowest byte should be neither 0
 // nor a small number.
 inline constexpr unsigned kHeaderShift = 48;

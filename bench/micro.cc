@@ -127,7 +127,8 @@ void Growth(benchmark::State& state) {
     free(buffer);
   }
 }
-BENCHMARK(Growth)->Arg(64 << 10)->Arg(1 << 20)->Arg(64 << 20);
+// Half a second to warm up: an allocator that learns from what it gives back has turns to learn from.
+BENCHMARK(Growth)->Arg(64 << 10)->Arg(1 << 20)->Arg(64 << 20)->MinWarmUpTime(0.5);
 
 void Large(benchmark::State& state) {
   const auto size = static_cast<size_t>(state.range(0));

@@ -401,6 +401,15 @@ TEST_P(RefusedFenceTest, LosesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Fences, RefusedFenceTest, ::testing::Values(1, 2));
 
+TEST(CpuCacheStart, WithoutRoomForARowOfEachCpuItIsLockedMode) {
+  Fake().real_rseq = true;
+  Fake().map.Nth(1);
+  void* block = Allocate(64);
+  ASSERT_NE(block, nullptr);
+  Free(block);
+  EXPECT_EQ(Allocate(64), block);  // one stack
+}
+
 TEST(CpuCacheStart, ARefusedFenceMeansLockedMode) {
   Fake().real_rseq = true;
   Fake().fence.Always();
