@@ -27,17 +27,7 @@ size_t Floor(std::span<Share> shares) {
   for (Share& share : shares) {
     for (Block& block : share.Live()) Check(live[at++] = block);
   }
-  std::sort(live.begin(), live.end(), [](const Block& a, const Block& b) { return a.address < b.address; });
-  size_t pages = 0;
-  uintptr_t next = 0;  // the first page not counted yet
-  for (const Block& block : live) {
-    uintptr_t first = reinterpret_cast<uintptr_t>(block.address) / kPage;
-    uintptr_t end = (reinterpret_cast<uintptr_t>(block.address) + block.size - 1) / kPage + 1;
-    first = std::max(first, next);
-    if (first < end) pages += end - first;
-    next = std::max(next, end);
-  }
-  return pages * kPage;
+  return PagesOf(live);
 }
 
 int Main(const char* variant, size_t bytes) {

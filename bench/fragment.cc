@@ -1,6 +1,7 @@
 // fragment KIND [SEED]: what is resident beyond what is live, over the whole run: every 2 ms a thread of the program's
 // own reads both, and the difference is summed over time. Sizes are those asked for. Between its steps a program rests,
-// as servers and executors do, for 30 ms to 2 s in turn; what is given back meanwhile counts.
+// as servers and executors do, for 30 ms to 2 s in turn; what is given back meanwhile counts. 100 ms into the longer
+// rests resident is held against the bytes of the pages that hold a live block, the floor where nothing is moved.
 //   phases    bursts of 256 MiB, each of another mix of sizes; of each 5 % live on to the end
 //   sediment  requests of a load that swells and ebbs: short-lived blocks in order, and one in 100 that stays
 //   threads   generations of eight threads that end; 3 % of what each allocated outlives it by ten generations
@@ -86,7 +87,49 @@ void OnEach(F work) {
   for (std::thread& thread : threads) thread.join();
 }
 
-void Rest(size_t step) { SleepMs(kRestsMs[step % std::size(kRestsMs)]); }
+int RestMs(size_t step) { return kRestsMs[step % std::size(kRestsMs)]; }
+void Rest(size_t step) { SleepMs(RestMs(step)); }
+
+// Resident over the bytes of the pages that hold a live block, 100 ms into those of the rests that are longer than 200.
+class Floors {
+ public:
+  void Start() { start_ = ResidentNow(); }
+  // Instead of Rest, by one thread while all others rest.
+  void Rest(int ms) {
+    constexpr int kAfterMs = 100;
+    if (ms < 2 * kAfterMs) return SleepMs(ms);
+    SleepMs(kAfterMs);
+    const auto resident = static_cast<double>(ResidentNow() - start_);
+    std::span<Block> live = Map<Block>(kThreads * kRoom);
+    size_t count = 0;
+    for (Worker& worker : workers) {
+      for (size_t i = 0; i < worker.count(); ++i) live[count++] = worker.at(i);
+    }
+    ratios_[count_++] = resident / static_cast<double>(PagesOf(live.first(count)));
+    munmap(live.data(), live.size_bytes());
+    SleepMs(ms - kAfterMs);
+  }
+  void Report(const char* kind) {
+    if (count_ == 0) return;
+    std::sort(ratios_, ratios_ + count_);
+    bench::Report("floor", kind, {{"median", ratios_[count_ / 2]}, {"worst", ratios_[count_ - 1]}});
+  }
+
+ private:
+  int64_t start_ = 0;
+  double ratios_[32];
+  size_t count_ = 0;
+};
+
+Floors floors;
+
+// Of all workers at once.
+void RestTogether(const Worker& worker, size_t step) {
+  if (&worker == workers)
+    floors.Rest(RestMs(step));
+  else
+    Rest(step);
+}
 
 // ---- The kinds.
 
@@ -103,7 +146,7 @@ void Phases() {
       step.Wait();
       worker.Thin(first, 20);
       step.Wait();
-      Rest(phase);
+      RestTogether(worker, phase);
     }
   });
 }
@@ -144,7 +187,7 @@ void Generations() {
       worker.Thin(first, 33);
       left[generation][who] = worker.count() - first;
     });
-    SleepMs(kRestsMs[generation % std::size(kRestsMs)] / 10);
+    floors.Rest(RestMs(generation) / 10);
   }
 }
 
@@ -185,7 +228,7 @@ void Queries() {
       Query(worker);
       results[query] = worker.count() - first;
       step.Wait();
-      Rest(query);
+      RestTogether(worker, query);
     }
   });
 }
@@ -208,7 +251,9 @@ int Main(const char* kind, uint64_t seed) {
     for (const Worker& worker : workers) sum += worker.live();
     return sum;
   };
+  floors.Start();
   ReportWatched("fragment", kind, live, chosen->run);
+  floors.Report(kind);
   return 0;
 }
 

@@ -167,6 +167,21 @@ inline void Free(Block& block) {
   block.address = nullptr;
 }
 
+// Bytes of the pages that hold a part of one of the blocks, which are sorted for it.
+inline size_t PagesOf(std::span<Block> live) {
+  std::sort(live.begin(), live.end(), [](const Block& a, const Block& b) { return a.address < b.address; });
+  size_t pages = 0;
+  uintptr_t next = 0;  // the first page not counted yet
+  for (const Block& block : live) {
+    uintptr_t first = reinterpret_cast<uintptr_t>(block.address) / kPage;
+    uintptr_t end = (reinterpret_cast<uintptr_t>(block.address) + block.size - 1) / kPage + 1;
+    first = std::max(first, next);
+    if (first < end) pages += end - first;
+    next = std::max(next, end);
+  }
+  return pages * kPage;
+}
+
 class Barrier {
  public:
   explicit Barrier(unsigned parties) { pthread_barrier_init(&barrier_, nullptr, parties); }
