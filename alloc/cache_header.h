@@ -25,7 +25,7 @@ struct CacheHeader {
   uint32_t pop;
   uint32_t push;
   uint32_t end;       // Push fails when push >= end; 0 while the cache is stopped
-  uint32_t swap_end;  // they change places for the sake of free when pop < swap_end
+  uint32_t swap_end;  // where push is full they change places if pop < swap_end
 };
 static_assert(sizeof(CacheHeader) == 16);
 inline constexpr uint32_t kCacheStacks = 2;

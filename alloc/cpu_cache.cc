@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxBatch = 64;
 constexpr size_t kMaxFlush = 256;
-constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each class
+constexpr size_t kBudget = 2u << 20;  // bytes that one CPU's cache may hold beyond one batch of each stack
 constexpr size_t kFirstLocked = 1;    // of the caches in locked mode; number 0 stays closed
 
 // Malloc's hit path ends at kSmallMax. Larger blocks have one stack, the one that free fills, whose newest block is the
@@ -42,7 +42,7 @@ constexpr auto kBottom = [] {
   return bottom;
 }();
 constexpr size_t kRowBytes = size_t{1} << kCpuShift;
-static_assert(kBottom[kCachedClasses] * sizeof(void*) <= kRowBytes);
+static_assert(kBottom[kCachedClasses] * sizeof(void*) <= kRowBytes && kRowBytes / sizeof(void*) <= UINT16_MAX + 1);
 
 // A header's two stacks, read at one moment: how many blocks they hold, and which slots those are.
 class Heights {
@@ -115,8 +115,7 @@ struct CpuCaches::Cache {
 
   // Lets Push in.
   void SetEnd(CacheHeader& header, size_t c) const {
-    const uint32_t quarter = capacity[c] / 2;
-    Atomic(header.swap_end).store(End(c) - kCacheStacks * quarter, std::memory_order_relaxed);
+    Atomic(header.swap_end).store(End(c) - kCacheStacks * (capacity[c] / 2), std::memory_order_relaxed);
     Atomic(header.end).store(End(c), std::memory_order_release);
   }
 
@@ -397,7 +396,7 @@ size_t CpuCaches::DrainLocked(Which which, size_t only_class) {
   for_each([&](size_t, Cache& cache, size_t c, CacheHeader& header) {
     if (which == Which::kClass && c != only_class) return;
     const uint64_t now = Tops(header).load(std::memory_order_relaxed);
-    const auto tops = static_cast<uint32_t>(now | now >> 16);
+    const auto tops = static_cast<uint32_t>(now | now >> 16);  // a slot's number has 16 bits
     const bool idle = tops == cache.tops_at_drain[c];
     cache.tops_at_drain[c] = tops;
     if (which == Which::kIdle && !idle) return;

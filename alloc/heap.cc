@@ -244,9 +244,9 @@ void FreeSlow(void* block) {
   if (block == nullptr) return;
   Span* span = PageMap::Find(block);
   const std::atomic_ref<HitPath> hit_path(span->hit_path);
+  const SizeClass& row = kSizeClasses[span->size_class];
   if (hit_path.load(std::memory_order_relaxed) != HitPath::kNever &&
-      BlockAt(kSizeClasses[span->size_class], reinterpret_cast<uintptr_t>(block) % kGranuleSize) !=
-          kSizeClasses[span->size_class].blocks) {
+      BlockAt(row, reinterpret_cast<uintptr_t>(block) % kGranuleSize) != row.blocks) {
     const uintptr_t mark = FirstWord(block);
     const bool may_be_lost = mark == 0 && hit_path.load(std::memory_order_relaxed) == HitPath::kMarksLost;
     if (!IsMark(mark, span) && !may_be_lost && !Profile::MayHave(block)) {

@@ -18,9 +18,10 @@ namespace neap {
 // Which buckets of the table of samples have any. 2 KiB: free looks here at blocks beside a sampled one.
 class SampleBuckets {
  public:
-  static constexpr size_t kCount = size_t{1} << 14;
+  static constexpr unsigned kBits = 14;
+  static constexpr size_t kCount = size_t{1} << kBits;
   static size_t Of(const void* block) {
-    return reinterpret_cast<uintptr_t>(block) * 0x9e37'79b9'7f4a'7c15 >> (64 - 14);
+    return reinterpret_cast<uintptr_t>(block) * 0x9e37'79b9'7f4a'7c15 >> (64 - kBits);
   }
   static bool InUse(size_t bucket) {
     return (in_use_[bucket / 64].load(std::memory_order_relaxed) >> bucket % 64 & 1) != 0;
