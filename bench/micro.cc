@@ -110,6 +110,7 @@ void Larson(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kBatch));
 }
 BENCHMARK(Larson)->Threads(1)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(Larson)->Threads(2)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(Larson)->Threads(4)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(Larson)->Threads(64)->MeasureProcessCPUTime()->UseRealTime();
 
