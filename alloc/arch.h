@@ -11,7 +11,7 @@
 //   bool Push(size_t header, void* block)
 //       onto the stack that free fills; false if it is full or the cache is stopped
 //   bool PushOther(size_t header, void* block)
-//       as Push, after the two stacks have changed places; they have not if it is false: the other one was not empty
+//       as Push, after the two stacks have changed places; they have not if it is false: the other one was half full
 //   size_t PopMany(size_t header, void** blocks, size_t count)
 //   size_t PushMany(size_t header, void* const* blocks, size_t count)
 //       as PopPushed and Push, as many as there are, or as there is room for, in one sequence; blocks[0] is or becomes

@@ -88,6 +88,7 @@ thread_local constinit uint32_t t_number_of_parent __attribute__((tls_model("ini
 constinit bool g_restartable = false;
 constinit size_t g_count = 0;  // caches
 constinit std::atomic<uint32_t> g_next_shared{0};
+constinit std::atomic<bool> g_any_used{false};  // caches_ is in the ledger
 
 template <class T>
 std::atomic<T>& Atomic(T& place) {
@@ -175,6 +176,8 @@ void* MapRows(size_t count) {
 
 }  // namespace
 
+size_t CpuCaches::CachesBytes() { return (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1); }
+
 bool CpuCaches::Start() {
   const ptrdiff_t rseq = Os::RseqOffset();
   g_restartable = rseq != 0 && Os::FenceRseq() == 0;
@@ -184,13 +187,11 @@ bool CpuCaches::Start() {
     g_restartable = false;
     rows = MapRows(kFirstLocked + static_cast<size_t>(Os::AllowedCpus()));
   }
-  const size_t cache_bytes = (g_count * sizeof(Cache) + kPageSize - 1) & ~(kPageSize - 1);
-  void* caches = rows == nullptr ? nullptr : Os::Map(nullptr, cache_bytes);
+  void* caches = rows == nullptr ? nullptr : Os::Map(nullptr, CachesBytes());
   if (caches == nullptr) {
     if (rows != nullptr) Os::Unmap(rows, RowsBytes());
     return false;
   }
-  Metadata::Count(static_cast<ptrdiff_t>(cache_bytes));
   caches_ = static_cast<Cache*>(caches);
   hot::caches = reinterpret_cast<uintptr_t>(rows);
   if (g_restartable) {
@@ -218,6 +219,7 @@ void CpuCaches::Open(size_t size_class) {
     // While closed nobody else writes them.
     for (size_t c = 0; c < kCachedClasses; ++c) Empty(Header(number, c), c);
     cache.CountPages(0, kHeaderBytes);
+    if (!g_any_used.exchange(true, std::memory_order_relaxed)) Metadata::Count(static_cast<ptrdiff_t>(CachesBytes()));
     cache.used = true;
   }
   if (!cache.tops_in_place) {

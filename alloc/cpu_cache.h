@@ -57,6 +57,7 @@ class CpuCaches {
  private:
   struct Cache;
   static Cache* caches_;
+  static size_t CachesBytes();
   static void** Row(size_t number);
   static CacheHeader& Header(size_t number, size_t size_class);
   static size_t CurrentNumber();

@@ -191,9 +191,17 @@ TEST_P(CpuCacheTest, ClassesDoNotMix) {
     EXPECT_EQ(bytes[kSizeClasses[c].size - 1], c);
     // A class that came without a spare block is opened by its first free.
     if (!CpuCaches::Push(c, blocks[c])) CpuCaches::Flush(c, blocks[c]);
+    blocks[c] = CpuCaches::Pop(c);
+    if (blocks[c] == nullptr) blocks[c] = CpuCaches::Refill(c);
+    ASSERT_TRUE(CpuCaches::Push(c, blocks[c]));
   }
   for (size_t c = 0; c < kCachedClasses; ++c) {
-    while (void* block = CpuCaches::Pop(c)) EXPECT_EQ(PageMap::Find(block)->size_class, c);
+    size_t times = 0;
+    while (void* block = CpuCaches::Pop(c)) {
+      EXPECT_EQ(PageMap::Find(block)->size_class, c);
+      times += block == blocks[c];
+    }
+    EXPECT_EQ(times, 1u);
   }
 }
 
